@@ -3,7 +3,9 @@
 //! A reader of tokens, not of Rust: it knows enough of the grammar to tell an item of a module from one of an `impl`,
 //! and what `#[cfg(test)]` stands before. For what does not compile it may be wrong, and never fails.
 
-use super::tokens::tokens;
+use proc_macro2::{Delimiter, TokenTree};
+
+use super::tokens::{Attribute, group, inside, is_mark, is_path_mark, trees, word};
 
 /// A module written in one file: the file itself, or `mod name { ... }` in it.
 #[derive(Debug, Default)]
@@ -35,216 +37,154 @@ pub(super) struct Import {
     pub(super) line: usize,
 }
 
-/// A token that is looked at.
-type TokenRef<'a> = (&'a str, usize);
-
 /// The modules written in the file `source`; the first is the file itself.
 pub(super) fn scopes(source: &str) -> Vec<ModuleScope> {
-    let tokens = tokens(source);
-    let tokens: Vec<TokenRef<'_>> = tokens.iter().map(|(text, line)| (text.as_str(), *line)).collect();
-    let tokens = without_tests(&tokens);
     let mut scopes = vec![ModuleScope::default()];
-    // For each open brace: the module it stands in, and whether it is the body of an `impl` or a trait.
-    let mut open = vec![(0, false)];
-    let mut next = None;
-    let mut at = 0;
-    while at < tokens.len() {
-        let (here, in_impl) = open.last().copied().unwrap_or_default();
-        let before = if at == 0 { ";" } else { tokens[at - 1].0 };
-        let begins_item = matches!(before, ";" | "{" | "}" | "]" | ")" | "pub" | "unsafe");
-        let (token, line) = tokens[at];
-        let following = tokens.get(at + 1).map_or("", |token| token.0);
-        match token {
-            "{" => open.push(next.take().unwrap_or((here, false))),
-            "}" => {
-                open.pop();
-            }
-            ";" => next = None,
-            "use" if begins_item && following != "<" => {
-                let length =
-                    tokens[at..].iter().position(|token| token.0 == ";").unwrap_or(tokens.len() - at);
-                let public = matches!(before, "pub" | ")");
-                tree(&tokens[at + 1..at + length], &mut Vec::new(), &mut |path, name| {
+    read(&trees(source), 0, false, &mut scopes);
+    scopes
+}
+
+/// Adds what `trees` say, which stand in the module number `here`; `in_impl`, in the body of an `impl` or a trait.
+fn read(trees: &[TokenTree], here: usize, in_impl: bool, scopes: &mut Vec<ModuleScope>) {
+    // Whether the next brace is the body of an `impl` or a trait.
+    let mut of_impl = false;
+    let mut before: Option<&TokenTree> = None;
+    let mut rest = trees;
+    while let [tree, after @ ..] = rest {
+        if let Some((attribute, after)) = Attribute::at(rest) {
+            rest = match attribute {
+                attribute if !is_for_tests(&attribute.content) => after,
+                attribute if attribute.is_inner => return,
+                _ => &after[item(after)..],
+            };
+            continue;
+        }
+        let begins_item = begins_item_after(before);
+        let after_path_mark = is_path_mark(&trees[(trees.len() - rest.len()).saturating_sub(2)..]);
+        let line = tree.span().start().line;
+        rest = after;
+        match (word(tree).as_deref(), after.first().and_then(word)) {
+            (Some("use"), _) if begins_item && !is_mark(after.first(), '<') => {
+                let length = after.iter().position(|tree| is_mark(Some(tree), ';')).unwrap_or(after.len());
+                let public = is_public(before);
+                imports(&after[..length], &[], &mut |path, name| {
                     scopes[here].imports.push(Import { path, name, public, line });
                 });
-                at += length;
+                rest = &after[length..];
             }
-            "mod" if begins_item && is_word(following) => {
-                scopes[here].children.push(following.to_owned());
-                let mut path = scopes[here].path.clone();
-                path.push(following.to_owned());
-                if tokens.get(at + 2).is_some_and(|token| token.0 == "{") {
-                    next = Some((scopes.len(), false));
+            (Some("mod"), Some(name)) if begins_item => {
+                scopes[here].children.push(name.clone());
+                rest = &after[1..];
+                if let Some(body) = group(rest.first(), Delimiter::Brace) {
+                    let path = [&scopes[here].path[..], &[name]].concat();
                     scopes.push(ModuleScope { path, ..ModuleScope::default() });
+                    read(&inside(body), scopes.len() - 1, false, scopes);
+                    rest = &rest[1..];
                 }
-                at += 1;
             }
-            "struct" | "enum" | "trait" | "type" if begins_item && is_word(following) => {
+            (Some(kind @ ("struct" | "enum" | "trait" | "type")), Some(name)) if begins_item => {
                 if !in_impl {
-                    scopes[here].types.push((following.to_owned(), line));
+                    scopes[here].types.push((name, line));
                 }
-                next = Some((here, token == "trait"));
-                at += 1;
+                of_impl = kind == "trait";
+                rest = &after[1..];
             }
-            "impl" if begins_item => next = Some((here, true)),
-            _ if is_word(token) && before != "::" => {
-                let mut path = vec![token.to_owned()];
-                while let [("::", _), (word, _), ..] = tokens[at + 1..]
-                    && is_word(word)
-                {
-                    path.push(word.to_owned());
-                    at += 2;
+            (Some("impl"), _) if begins_item => of_impl = true,
+            (Some(first), _) if !after_path_mark => {
+                let mut path = vec![first.to_owned()];
+                while let Some(next) = rest.get(2).and_then(word).filter(|_| is_path_mark(rest)) {
+                    path.push(next);
+                    rest = &rest[3..];
                 }
-                scopes[here].words.push(token.to_owned());
+                scopes[here].words.push(first.to_owned());
                 if path.len() > 1 {
                     scopes[here].paths.push((path, line));
                 }
             }
-            _ => {}
+            _ => match tree {
+                TokenTree::Group(group) => {
+                    let in_impl = group.delimiter() == Delimiter::Brace && std::mem::take(&mut of_impl);
+                    read(&inside(group), here, in_impl, scopes);
+                }
+                _ if is_mark(Some(tree), ';') => of_impl = false,
+                _ => {}
+            },
         }
-        at += 1;
+        before = trees.get(trees.len() - rest.len() - 1);
     }
-    scopes
+}
+
+/// Whether a keyword after this is that of an item.
+fn begins_item_after(before: Option<&TokenTree>) -> bool {
+    match before {
+        None | Some(TokenTree::Group(_)) => true,
+        Some(TokenTree::Ident(word)) => word == "pub" || word == "unsafe",
+        Some(_) => is_mark(before, ';'),
+    }
+}
+
+/// Whether what comes after this is passed on: `pub`, `pub(crate)`.
+fn is_public(before: Option<&TokenTree>) -> bool {
+    before.and_then(word).is_some_and(|word| word == "pub") || group(before, Delimiter::Parenthesis).is_some()
 }
 
 /// The names of a tree of imports: `a::{b, c as d, e::*}`.
-fn tree(tokens: &[TokenRef<'_>], prefix: &mut Vec<String>, found: &mut dyn FnMut(Vec<String>, String)) {
-    let depth_before = prefix.len();
-    let mut name = None;
-    let mut at = 0;
-    while at < tokens.len() {
-        match tokens[at].0 {
-            "{" => {
-                let length = closing(&tokens[at..]);
-                let mut from = at + 1;
-                let mut depth = 0;
-                for index in at + 1..=at + length {
-                    match tokens.get(index).map_or("}", |token| token.0) {
-                        "," if depth == 0 => {
-                            tree(&tokens[from..index], prefix, found);
-                            from = index + 1;
-                        }
-                        "{" => depth += 1,
-                        "}" if index == at + length => {
-                            tree(&tokens[from..index.min(tokens.len())], prefix, found);
-                        }
-                        "}" => depth -= 1,
-                        _ => {}
-                    }
-                }
-                prefix.truncate(depth_before);
-                return;
-            }
-            "*" => name = Some("*"),
-            "as" => {
-                name = tokens.get(at + 1).map(|token| token.0);
-                at += 1;
-            }
-            "self" if !prefix.is_empty() => {}
-            word if is_word(word) => prefix.push(word.to_owned()),
-            _ => {}
-        }
-        at += 1;
-    }
-    if let Some(last) = prefix.last() {
-        let name = name.map_or_else(|| last.clone(), str::to_owned);
-        if !tokens.is_empty() {
-            found(prefix.clone(), name);
-        }
-    }
-    prefix.truncate(depth_before);
-}
-
-/// The distance from the brace or bracket that `tokens` begins with to its partner.
-fn closing(tokens: &[TokenRef<'_>]) -> usize {
-    let mut depth = 0_usize;
-    for (at, token) in tokens.iter().enumerate() {
-        match token.0 {
-            "{" | "[" | "(" => depth += 1,
-            "}" | "]" | ")" => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth == 0 {
-            return at;
-        }
-    }
-    tokens.len().saturating_sub(1)
-}
-
-/// `tokens` without attributes, and without what a `#[cfg(test)]` stands before.
-fn without_tests<'a>(tokens: &[TokenRef<'a>]) -> Vec<TokenRef<'a>> {
-    let mut kept = Vec::with_capacity(tokens.len());
-    let mut at = 0;
-    while at < tokens.len() {
-        let inner = tokens.get(at + 1).is_some_and(|token| token.0 == "!");
-        let bracket = at + 1 + usize::from(inner);
-        if tokens[at].0 == "#" && tokens.get(bracket).is_some_and(|token| token.0 == "[") {
-            let end = bracket + closing(&tokens[bracket..]);
-            let attribute: Vec<&str> = tokens[bracket..=end].iter().map(|token| token.0).collect();
-            at = end + 1;
-            if attribute.starts_with(&["[", "cfg", "("]) && asks_for_test(&attribute) {
-                at = if inner { tokens.len() } else { at + item(&tokens[at..]) };
-            }
+fn imports(trees: &[TokenTree], prefix: &[String], found: &mut dyn FnMut(Vec<String>, String)) {
+    for branch in trees.split(|tree| is_mark(Some(tree), ',')) {
+        let mut path = prefix.to_vec();
+        path.extend(branch.iter().filter_map(word));
+        if let Some(branches) = group(branch.last(), Delimiter::Brace) {
+            imports(&inside(branches), &path, found);
             continue;
         }
-        kept.push(tokens[at]);
-        at += 1;
+        let renamed = path.iter().position(|word| word == "as").and_then(|at| path.split_off(at).pop());
+        if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
+            path.pop();
+        }
+        let star = is_mark(branch.last(), '*').then(|| "*".to_owned());
+        if let Some(name) = renamed.or(star).or_else(|| path.last().cloned()).filter(|_| !branch.is_empty()) {
+            found(path, name);
+        }
     }
-    kept
 }
 
-fn asks_for_test(attribute: &[&str]) -> bool {
-    attribute.contains(&"test") && !attribute.contains(&"not")
+/// Whether an attribute asks for tests: `cfg(test)`, `cfg(all(test, ...))`.
+fn is_for_tests(attribute: &[TokenTree]) -> bool {
+    let has = |wanted: &str| words_in(attribute).iter().any(|word| word == wanted);
+    attribute.first().and_then(word).is_some_and(|first| first == "cfg") && has("test") && !has("not")
 }
 
-/// The length of the item, statement, field or arm that `tokens` begins with, attributes of its own included.
-fn item(tokens: &[TokenRef<'_>]) -> usize {
-    let mut at = 0;
-    while tokens.get(at).is_some_and(|token| token.0 == "#") {
-        at += 2 + closing(&tokens[at + 1..]);
+fn words_in(trees: &[TokenTree]) -> Vec<String> {
+    let words = |tree: &TokenTree| match tree {
+        TokenTree::Group(group) => words_in(&inside(group)),
+        tree => word(tree).into_iter().collect(),
+    };
+    trees.iter().flat_map(words).collect()
+}
+
+/// The number of trees of the item, statement, field or arm that `trees` begin with, attributes of its own included.
+fn item(trees: &[TokenTree]) -> usize {
+    const ITEMS: [&str; 12] =
+        ["pub", "use", "mod", "fn", "impl", "struct", "enum", "trait", "type", "unsafe", "async", "let"];
+    let mut rest = trees;
+    while let Some((_, after)) = Attribute::at(rest) {
+        rest = after;
     }
     // A comma ends a field or an arm; in a function it stands between type parameters.
-    let keyword = matches!(
-        tokens.get(at).map_or("", |token| token.0),
-        "pub"
-            | "use"
-            | "mod"
-            | "fn"
-            | "impl"
-            | "struct"
-            | "enum"
-            | "trait"
-            | "type"
-            | "unsafe"
-            | "async"
-            | "let"
-    ) && tokens.get(at + 1).is_none_or(|token| token.0 != ":");
-    while at < tokens.len() {
-        match tokens[at].0 {
-            "{" | "(" | "[" => {
-                let brace = tokens[at].0 == "{";
-                at += closing(&tokens[at..]);
-                let next = tokens.get(at + 1).map_or("", |token| token.0);
-                if brace && !matches!(next, ";" | "," | "." | "?" | "else") {
-                    return at + 1;
-                }
-            }
-            ";" => return at + 1,
-            "," if !keyword => return at + 1,
-            "}" => return at,
-            _ => {}
-        }
-        at += 1;
-    }
-    at
-}
-
-fn is_word(token: &str) -> bool {
-    token.starts_with(|c: char| is_of_word(c) && !c.is_ascii_digit())
-}
-
-fn is_of_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
+    let is_item = rest.first().and_then(word).is_some_and(|word| ITEMS.contains(&word.as_str()))
+        && !is_mark(rest.get(1), ':');
+    let goes_on = |next: Option<&TokenTree>| {
+        next.and_then(word).is_some_and(|word| word == "else")
+            || [';', ',', '.', '?'].into_iter().any(|mark| is_mark(next, mark))
+    };
+    let ends = |at: &usize| {
+        let tree = rest.get(*at);
+        is_mark(tree, ';')
+            || (!is_item && is_mark(tree, ','))
+            || (group(tree, Delimiter::Brace).is_some() && !goes_on(rest.get(at + 1)))
+    };
+    let length = (0..rest.len()).find(ends).map_or(rest.len(), |last| last + 1);
+    trees.len() - rest.len() + length
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use proc_macro2::TokenTree;
+
 use super::Problem;
-use super::tokens::tokens;
+use super::tokens::{Attribute, inside, trees, word};
 
 /// The longest a source file may be, in lines. A file beyond it holds more than one thing.
 const MOST_LINES: usize = 800;
@@ -19,7 +21,7 @@ pub(super) fn check(file: &Path, text: &str) -> Vec<Problem> {
     for (index, line) in text.lines().enumerate() {
         spaces(index + 1, line, &mut report);
     }
-    attributes(text, &mut report);
+    attributes(&trees(text), &mut report);
     problems
 }
 
@@ -59,14 +61,16 @@ fn spaces(number: usize, line: &str, report: &mut Complaint<'_>) {
     }
 }
 
-fn attributes(text: &str, report: &mut Complaint<'_>) {
-    for at in tokens(text).windows(4) {
-        let [first, second, third, fourth] = [0, 1, 2, 3].map(|place| at[place].0.as_str());
-        if (first, second, third) == ("#", "[", "allow")
-            || (first, second, third, fourth) == ("#", "!", "[", "allow")
-        {
+fn attributes(trees: &[TokenTree], report: &mut Complaint<'_>) {
+    for (at, tree) in trees.iter().enumerate() {
+        let attribute =
+            Attribute::at(&trees[at..]).and_then(|(attribute, _)| word(attribute.content.first()?));
+        if attribute.is_some_and(|name| name == "allow") {
             let text = "`allow` outlives its cause; write `expect(LINT, reason = \"...\")` instead";
-            report(at[0].1, "allow", text.to_owned());
+            report(tree.span().start().line, "allow", text.to_owned());
+        }
+        if let TokenTree::Group(group) = tree {
+            attributes(&inside(group), report);
         }
     }
 }

@@ -1,57 +1,60 @@
-//! The tokens of a Rust file, without its comments and literals: a rule about `todo!` must not fire on the sentence that
+//! The trees of tokens of a Rust file, which are without its comments: a rule about `allow` must not fire on the sentence that
 //! forbids it.
 
-use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Spacing, TokenStream, TokenTree};
 
-/// A word, `::` or a single mark, with its line.
-pub(super) type Token = (String, usize);
-
-/// The tokens of `source`; none of what does not compile.
-pub(super) fn tokens(source: &str) -> Vec<Token> {
-    let mut found = Vec::new();
-    if let Ok(stream) = source.parse() {
-        add(stream, &mut found);
-    }
-    found
+/// The trees of `source`; none of what does not compile.
+pub(super) fn trees(source: &str) -> Vec<TokenTree> {
+    source.parse().map_or_else(|_no_rust| Vec::new(), |stream: TokenStream| stream.into_iter().collect())
 }
 
-fn add(stream: TokenStream, found: &mut Vec<Token>) {
-    let mut trees = stream.into_iter().peekable();
-    while let Some(tree) = trees.next() {
-        let line = tree.span().start().line;
-        match tree {
-            TokenTree::Group(group) => {
-                let (open, close) = match group.delimiter() {
-                    Delimiter::Parenthesis => ("(", ")"),
-                    Delimiter::Brace => ("{", "}"),
-                    Delimiter::Bracket => ("[", "]"),
-                    Delimiter::None => ("", ""),
-                };
-                let end = group.span_close().start().line;
-                found.push((open.to_owned(), line));
-                add(group.stream(), found);
-                found.push((close.to_owned(), end));
-            }
-            TokenTree::Punct(mark) if mark.as_char() == ':' && mark.spacing() == Spacing::Joint => {
-                let path =
-                    trees.next_if(|next| matches!(next, TokenTree::Punct(next) if next.as_char() == ':'));
-                found.push((if path.is_some() { "::" } else { ":" }.to_owned(), line));
-            }
-            TokenTree::Punct(mark) => found.push((mark.to_string(), line)),
-            TokenTree::Ident(word) => found.push((word.to_string(), line)),
-            TokenTree::Literal(_) => {}
-        }
+/// The trees in a group.
+pub(super) fn inside(group: &Group) -> Vec<TokenTree> {
+    group.stream().into_iter().collect()
+}
+
+/// The group with these delimiters that a tree is.
+pub(super) fn group(tree: Option<&TokenTree>, delimiter: Delimiter) -> Option<&Group> {
+    match tree? {
+        TokenTree::Group(group) if group.delimiter() == delimiter => Some(group),
+        _ => None,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The word that a tree is.
+pub(super) fn word(tree: &TokenTree) -> Option<String> {
+    match tree {
+        TokenTree::Ident(word) => Some(word.to_string()),
+        _ => None,
+    }
+}
 
-    #[test]
-    fn comments_and_literals_are_left_out_and_lines_counted() {
-        let found = tokens("// a\nlet b = \"c\"; /* d\n*/ e::f('g', r#\"h\"#, &'i j) {\n}");
-        let shown: Vec<String> = found.iter().map(|(text, line)| format!("{text}@{line}")).collect();
-        assert_eq!(shown.join(" "), "let@2 b@2 =@2 ;@2 e@3 ::@3 f@3 (@3 ,@3 ,@3 &@3 '@3 i@3 j@3 )@3 {@3 }@4");
+/// Whether there is this mark.
+pub(super) fn is_mark(tree: Option<&TokenTree>, mark: char) -> bool {
+    matches!(tree, Some(TokenTree::Punct(found)) if found.as_char() == mark)
+}
+
+/// Whether `::` stands at the beginning of `trees`.
+pub(super) fn is_path_mark(trees: &[TokenTree]) -> bool {
+    matches!(trees, [TokenTree::Punct(first), second, ..]
+        if first.as_char() == ':' && first.spacing() == Spacing::Joint && is_mark(Some(second), ':'))
+}
+
+/// An attribute.
+pub(super) struct Attribute {
+    /// Whether it is about what is around it: `#![...]`.
+    pub(super) is_inner: bool,
+    /// What stands in its brackets.
+    pub(super) content: Vec<TokenTree>,
+}
+
+impl Attribute {
+    /// The attribute that `trees` begin with, and the trees behind it.
+    pub(super) fn at(trees: &[TokenTree]) -> Option<(Self, &[TokenTree])> {
+        let (hash, rest) = trees.split_first()?;
+        let is_inner = is_mark(rest.first(), '!');
+        let rest = &rest[usize::from(is_inner)..];
+        let brackets = group(rest.first(), Delimiter::Bracket).filter(|_| is_mark(Some(hash), '#'))?;
+        Some((Self { is_inner, content: inside(brackets) }, &rest[1..]))
     }
 }
