@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::Problem;
+use super::{Files, Problem};
 
 /// A page of the reference, and what must name each function on it.
 struct Listed {
@@ -36,11 +36,8 @@ const LISTED: [Listed; 2] = [
 /// The page that has the limits, and the heading of their list.
 const LIMITS: (&str, &str) = ("docs/reference/http.md", "## LimitOptions");
 
-/// A file, by its path from the root of the repository, and its text.
-pub(super) type File = (std::path::PathBuf, String);
-
 /// Finds what is missing. `files` are the documents and the Rust files.
-pub(super) fn check(files: &[File]) -> Vec<Problem> {
+pub(super) fn check(files: &Files) -> Vec<Problem> {
     let below = |folder: &'static str| files.iter().filter(move |(path, _)| path.starts_with(folder));
     let tests = || below("crates/medusa/tests/it");
     let guides = || {
@@ -86,13 +83,13 @@ pub(super) fn check(files: &[File]) -> Vec<Problem> {
     problems
 }
 
-fn lines<'a>(files: &'a [File], page: &str) -> impl Iterator<Item = (usize, &'a str)> {
-    let text = files.iter().find(|(path, _)| path == Path::new(page)).map_or("", |(_, text)| text.as_str());
+fn lines<'a>(files: &'a Files, page: &str) -> impl Iterator<Item = (usize, &'a str)> {
+    let text = files.get(Path::new(page)).map_or("", String::as_str);
     text.lines().enumerate().map(|(index, line)| (index + 1, line))
 }
 
 /// The functions that a page has, with their lines.
-fn functions<'a>(files: &'a [File], page: &str, prefix: &str) -> Vec<(usize, String)> {
+fn functions<'a>(files: &'a Files, page: &str, prefix: &str) -> Vec<(usize, String)> {
     let name = |(line, text): (usize, &'a str)| {
         let name = text.strip_prefix("## `")?.strip_prefix(prefix)?.strip_suffix('`')?;
         Some((line, name.to_owned()))
@@ -101,7 +98,7 @@ fn functions<'a>(files: &'a [File], page: &str, prefix: &str) -> Vec<(usize, Str
 }
 
 /// The limits, with their lines.
-fn limits(files: &[File]) -> Vec<(usize, String)> {
+fn limits(files: &Files) -> Vec<(usize, String)> {
     let (page, heading) = LIMITS;
     let list = lines(files, page).skip_while(|(_, text)| *text != heading).skip(1);
     let list = list.take_while(|(_, text)| !text.starts_with("## "));
@@ -129,7 +126,7 @@ mod tests {
             ("docs/reference/log.md", "## `medusa.log.b`\n"),
             ("docs/reference/http.md", "## LimitOptions\n- **`c`**: number\n## Other\n- **`d`**: number\n"),
         ];
-        let files: Vec<File> =
+        let files: Files =
             pages.iter().chain(others).map(|(path, text)| ((*path).into(), (*text).to_owned())).collect();
         check(&files).iter().map(|problem| format!("{}: {}", problem.line, problem.text)).collect()
     }

@@ -13,6 +13,8 @@ mod names;
 mod sources;
 mod tokens;
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,17 +75,26 @@ impl fmt::Display for Problem {
     }
 }
 
+/// What is read, by paths from the root of the repository: the Rust files, the documents, what Cargo is told.
+type Files = BTreeMap<PathBuf, String>;
+
 /// Checks everything; prints each problem and fails when there is one.
 pub(crate) fn run() -> Result {
-    let mut problems = crates()?;
     let files = files()?;
-    let read = |path: &PathBuf| {
-        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-        Ok((relative(path).to_owned(), text))
-    };
-    let files = files.iter().map(read).collect::<Result<Vec<lists::File>>>()?;
-    let rust = files.iter().filter(|(path, _)| path.extension().is_some_and(|extension| extension == "rs"));
-    problems.extend(rust.flat_map(|(path, text)| sources::check(path, text)));
+    let rust =
+        || files.iter().filter(|(path, _)| path.extension().is_some_and(|extension| extension == "rs"));
+    let mut problems = Vec::new();
+    for package in &Workspace::read()?.packages {
+        let manifest = relative(&package.manifest_path);
+        let text = files.get(manifest).map_or("", String::as_str);
+        problems.extend(arrows::check(package, manifest, text));
+        let source = manifest.with_file_name("src");
+        let read = |path: &Path| files.get(path).cloned();
+        let targets = ["lib.rs", "main.rs"].map(|root| crates::Crate::read(&source.join(root), &read));
+        problems.extend(targets.iter().flat_map(circles::check));
+        problems.extend(names::check(&targets));
+    }
+    problems.extend(rust().flat_map(|(path, text)| sources::check(path, text)));
     problems.extend(lists::check(&files));
     problems.sort();
     for problem in &problems {
@@ -94,29 +105,13 @@ pub(crate) fn run() -> Result {
             term::note(&format!("tidy: {} files, nothing to say", files.len()));
             Ok(())
         }
-        1 => Err(Error::Found("tidy: 1 problem".to_owned())),
-        count => Err(Error::Found(format!("tidy: {count} problems"))),
+        count => Err(Error::Found(format!("tidy: {count} problem(s)"))),
     }
 }
 
-fn crates() -> Result<Vec<Problem>> {
-    let mut problems = Vec::new();
-    for package in &Workspace::read()?.packages {
-        let path = &package.manifest_path;
-        let manifest = fs::read_to_string(path).map_err(Error::io("read", path))?;
-        problems.extend(arrows::check(package, relative(path), &manifest));
-        let folder = relative(path).parent().unwrap_or(path).join("src");
-        let read = |path: &Path| fs::read_to_string(workspace::root().join(path)).ok();
-        let targets = ["lib.rs", "main.rs"].map(|root| crates::Crate::read(&folder.join(root), &read));
-        problems.extend(targets.iter().flat_map(circles::check));
-        problems.extend(names::check(&targets));
-    }
-    Ok(problems)
-}
-
-/// Every Rust file below `crates/`, `fuzz/` and `xtask/`, and every document in `docs/`, sorted.
-fn files() -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+/// Reads all below `crates/`, `docs/`, `fuzz/` and `xtask/`.
+fn files() -> Result<Files> {
+    let mut files = Files::new();
     let mut folders =
         ["crates", "docs", "fuzz", "xtask"].map(|folder| workspace::root().join(folder)).to_vec();
     while let Some(folder) = folders.pop() {
@@ -125,16 +120,15 @@ fn files() -> Result<Vec<PathBuf>> {
             let path = entry.path();
             // The entry's own type: a symbolic link is neither, so no link can lead the walk in a circle.
             let kind = entry.file_type().map_err(Error::io("look at", &path))?;
+            let extension = path.extension().and_then(OsStr::to_str);
             if kind.is_dir() && entry.file_name() != "target" {
                 folders.push(path);
-            } else if kind.is_file()
-                && path.extension().is_some_and(|extension| extension == "rs" || extension == "md")
-            {
-                files.push(path);
+            } else if kind.is_file() && matches!(extension, Some("rs" | "md" | "toml")) {
+                let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+                files.insert(relative(&path).to_owned(), text);
             }
         }
     }
-    files.sort();
     Ok(files)
 }
 
@@ -156,7 +150,7 @@ mod tests {
     #[test]
     fn the_walk_finds_this_very_file_and_the_documents() {
         let files = files().expect("the tree");
-        assert!(files.iter().any(|file| file.ends_with("xtask/src/tidy/mod.rs")));
-        assert!(files.iter().any(|file| file.ends_with("docs/reference/log.md")));
+        assert!(files.contains_key(Path::new("xtask/src/tidy/mod.rs")));
+        assert!(files.contains_key(Path::new("docs/reference/log.md")));
     }
 }
