@@ -32,6 +32,18 @@ pub(crate) struct Package {
     pub(crate) manifest_path: PathBuf,
     /// What its `Cargo.toml` asks for, of every kind.
     pub(crate) dependencies: Vec<Dependency>,
+    /// What is built of it.
+    #[serde(default)]
+    pub(crate) targets: Vec<Target>,
+}
+
+/// One thing that is built of a package.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Target {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it is: `bin`, `lib`, `test`.
+    pub(crate) kind: Vec<String>,
 }
 
 /// One line of a `[dependencies]` table.
@@ -57,8 +69,13 @@ pub(crate) enum DependencyKind {
 impl Workspace {
     /// Asks Cargo. Costs some 50 ms and neither builds nor fetches anything.
     pub(crate) fn read() -> Result<Self> {
-        let json = Cmd::cargo("metadata --format-version 1 --no-deps").output()?;
-        Self::parse(&json)
+        Self::read_at("Cargo.toml")
+    }
+
+    /// The workspace of another manifest, from the root of the repository.
+    pub(crate) fn read_at(manifest: &str) -> Result<Self> {
+        let metadata = Cmd::cargo("metadata --format-version 1 --no-deps --manifest-path");
+        Self::parse(&metadata.args([manifest]).output()?)
     }
 
     /// Reads what `cargo metadata` printed.

@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::workspace::{self, Workspace};
@@ -20,23 +18,6 @@ fn triple() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 
-/// The fields of `cargo metadata` for `fuzz/`, as far as we ask.
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<FuzzPackage>,
-}
-
-#[derive(Deserialize)]
-struct FuzzPackage {
-    targets: Vec<FuzzTarget>,
-}
-
-#[derive(Deserialize)]
-struct FuzzTarget {
-    name: String,
-    kind: Vec<String>,
-}
-
 /// The folder of the fuzz workspace.
 pub(super) fn folder() -> PathBuf {
     workspace::root().join("fuzz")
@@ -49,11 +30,9 @@ pub(super) fn output() -> Result<PathBuf> {
 
 /// The names of the targets, in the order of `fuzz/Cargo.toml`.
 pub(super) fn targets() -> Result<Vec<String>> {
-    let metadata = Cmd::cargo("metadata --format-version 1 --no-deps --manifest-path fuzz/Cargo.toml");
-    let metadata: Metadata = serde_json::from_slice(&metadata.output()?)
-        .map_err(|error| Error::Found(format!("cannot read what `{metadata}` printed: {error}")))?;
-    let targets = metadata.packages.into_iter().flat_map(|package| package.targets);
-    Ok(targets.filter(|target| target.kind == ["bin"]).map(|target| target.name).collect())
+    let packages = Workspace::read_at("fuzz/Cargo.toml")?.packages.into_iter();
+    let programs = packages.flat_map(|package| package.targets).filter(|target| target.kind == ["bin"]);
+    Ok(programs.map(|target| target.name).collect())
 }
 
 /// Builds all targets and returns the folder they are in.

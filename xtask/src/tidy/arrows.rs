@@ -145,7 +145,7 @@ mod tests {
             }
         }
         let manifest_path = format!("/w/crates/{name}/Cargo.toml").into();
-        let package = Package { name: name.to_owned(), manifest_path, dependencies };
+        let package = Package { name: name.to_owned(), manifest_path, dependencies, targets: Vec::new() };
         let found = check(&package, Path::new("Cargo.toml"), &manifest);
         found.iter().map(|problem| format!("{}@{}", problem.rule, problem.line)).collect()
     }
