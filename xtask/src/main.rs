@@ -18,6 +18,7 @@ mod fuzz;
 mod soak;
 mod table;
 mod term;
+mod threads;
 mod tidy;
 mod workspace;
 

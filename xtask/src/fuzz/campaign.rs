@@ -30,7 +30,7 @@ pub(super) struct Campaign {
 }
 
 /// The outcome of a run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Outcome {
     name: String,
     /// Inputs tried.

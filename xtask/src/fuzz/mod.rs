@@ -8,7 +8,6 @@ mod build;
 mod campaign;
 
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 use campaign::{Campaign, Outcome};
@@ -17,7 +16,7 @@ use parking_lot::Mutex;
 use crate::cli::{Arguments, Command};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
-use crate::term;
+use crate::{term, threads};
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -50,17 +49,14 @@ fn run(mut arguments: Arguments) -> Result {
     let keep = arguments.flag("--keep");
     let only = arguments.word();
     arguments.finish()?;
-    let names = chosen(&build::targets()?, only.as_deref())?;
-    if let Some(input) = input {
-        let [name] = names.as_slice() else {
-            return Err(Error::Usage("`fuzz`: --input needs the TARGET that reads it".to_owned()));
-        };
-        return Campaign::new(&build::build()?, name).repeat(&input);
+    if input.is_some() && only.is_none() {
+        return Err(Error::Usage("`fuzz`: --input needs the TARGET that reads it".to_owned()));
     }
-    let programs = build::build()?;
-    let campaigns: Vec<Campaign> = names.iter().map(|name| Campaign::new(&programs, name)).collect();
-    let outcomes = run_all(&campaigns, Duration::from_secs(seconds.into()))?;
-    report(&outcomes)?;
+    let campaigns = campaigns(only.as_deref())?;
+    if let Some(input) = input {
+        return campaigns.iter().try_for_each(|campaign| campaign.repeat(&input));
+    }
+    report(&run_all(&campaigns, Duration::from_secs(seconds.into()))?)?;
     if keep {
         campaigns.iter().try_for_each(Campaign::keep)?;
     }
@@ -74,10 +70,14 @@ pub(crate) fn check_format() -> Result {
 
 /// Runs every target as CI does: all, for a short time.
 pub(crate) fn check() -> Result {
+    report(&run_all(&campaigns(None)?, Duration::from_secs(SECONDS.into()))?)
+}
+
+/// Builds the targets; all of them, or the one of this name.
+fn campaigns(only: Option<&str>) -> Result<Vec<Campaign>> {
+    let names = chosen(&build::targets()?, only)?;
     let programs = build::build()?;
-    let campaigns: Vec<Campaign> =
-        build::targets()?.iter().map(|name| Campaign::new(&programs, name)).collect();
-    report(&run_all(&campaigns, Duration::from_secs(SECONDS.into()))?)
+    Ok(names.iter().map(|name| Campaign::new(&programs, name)).collect())
 }
 
 fn chosen(targets: &[String], only: Option<&str>) -> Result<Vec<String>> {
@@ -91,31 +91,22 @@ fn chosen(targets: &[String], only: Option<&str>) -> Result<Vec<String>> {
     }
 }
 
-/// Runs all, [`AT_ONCE`] at a time; the outcomes are in the order of the campaigns.
+/// Runs all, [`AT_ONCE`] at a time.
 fn run_all(campaigns: &[Campaign], time: Duration) -> Result<Vec<Outcome>> {
-    let waiting = Mutex::new(campaigns.iter().enumerate());
-    // The lock ends with the call: in the head of the loop it would last for its body.
+    let waiting = Mutex::new(campaigns.iter());
+    // The lock ends with the call.
     let next = || waiting.lock().next();
-    let work = || {
-        let mut done = Vec::new();
-        while let Some((place, campaign)) = next() {
-            let outcome = campaign.run(time);
-            if let Ok(outcome) = &outcome {
-                term::note(&outcome.line());
-            }
-            done.push((place, outcome));
-        }
-        done
+    let work = |_| {
+        let outcome = |campaign: &Campaign| {
+            let outcome = campaign.run(time)?;
+            term::note(&outcome.line());
+            Ok(outcome)
+        };
+        std::iter::from_fn(next).map(outcome).collect::<Result<Vec<_>>>()
     };
-    let mut done = thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
-    });
-    done.sort_by_key(|(place, _)| *place);
-    if done.len() < campaigns.len() {
-        return Err(Error::Found("a thread that runs fuzz targets ended early".to_owned()));
-    }
-    done.into_iter().map(|(_, outcome)| outcome).collect()
+    let outcomes: Vec<Vec<Outcome>> =
+        threads::together(0..AT_ONCE, work).into_iter().collect::<Result<_>>()?;
+    Ok(outcomes.concat())
 }
 
 /// Fails when a target has failed, with what it said and how to repeat it.

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use medusa_testkit::{Client, Response, dial};
 
+use crate::threads;
+
 /// Clients of each path.
 const CLIENTS: usize = 2;
 /// Where they come from: no address of a hostile client.
@@ -39,17 +41,10 @@ pub(super) type Visits = [Seen; PATHS.len()];
 
 /// Runs all clients until `over`: of each path some, so that one that waits keeps no other waiting.
 pub(super) fn run(server: SocketAddr, over: &AtomicBool) -> Visits {
-    thread::scope(|scope| {
-        let start = |path| -> Vec<_> {
-            (0..CLIENTS)
-                .map(|_| scope.spawn(move || Visitor { server, kept: None }.run(path, over)))
-                .collect()
-        };
-        let clients = PATHS.map(|(_, path)| start(path));
-        clients.map(|of_one| {
-            of_one.into_iter().filter_map(|client| client.join().ok()).fold(Seen::default(), Seen::add)
-        })
-    })
+    let clients = PATHS.iter().flat_map(|(_, path)| [*path; CLIENTS]);
+    let seen = threads::together(clients, |path| Visitor { server, kept: None }.run(path, over));
+    let mut seen = seen.into_iter();
+    PATHS.map(|_| seen.by_ref().take(CLIENTS).fold(Seen::default(), Seen::add))
 }
 
 struct Visitor {

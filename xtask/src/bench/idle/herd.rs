@@ -3,7 +3,6 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use medusa_testkit::dial;
@@ -14,6 +13,7 @@ use super::{PATH, SIZE};
 use crate::bench::side::Side;
 use crate::bench::tls::{self, Exchange};
 use crate::error::{Error, Result};
+use crate::threads;
 
 /// Threads that open them: enough to keep both cores busy while some wait.
 const THREADS: u32 = 8;
@@ -37,24 +37,14 @@ impl Herd {
         };
         let address = side.address;
         let open = |index| one(address, index, asked, client.as_ref());
-        let threads = thread::scope(|scope| {
-            let threads = (0..THREADS).map(|first| {
-                let indices = (first..count).step_by(THREADS as usize);
-                scope.spawn(move || indices.map(open).collect::<io::Result<Vec<TcpStream>>>())
-            });
-            // Collected first: all of them have started before the first is waited for.
-            let threads: Vec<_> = threads.collect();
-            threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        let opened = threads::together(0..THREADS, |first| {
+            (first..count).step_by(THREADS as usize).map(open).collect::<io::Result<Vec<TcpStream>>>()
         });
-        let mut all = Vec::new();
-        for thread in threads {
-            let opened =
-                thread.map_err(|_panic| Error::Found("a thread of the client panicked".to_owned()))?;
-            all.extend(opened.map_err(|error| {
-                side.fault(&format!("must hold {count} connections, but one could not be made: {error}"))
-            })?);
-        }
-        Ok(Self(all))
+        let opened: io::Result<Vec<Vec<TcpStream>>> = opened.into_iter().collect();
+        let all = opened.map_err(|error| {
+            side.fault(&format!("must hold {count} connections, but one could not be made: {error}"))
+        })?;
+        Ok(Self(all.into_iter().flatten().collect()))
     }
 
     /// Holds them for so long. The server must neither close one nor send a byte.

@@ -6,9 +6,8 @@
 mod changes;
 mod long_lived;
 
-use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 
 use medusa_testkit::OwnAddress;
 
@@ -21,6 +20,7 @@ use super::report::{Figure, Line, Machine, Report, Row, highest, milliseconds};
 use super::side::{Side, Wire};
 use crate::error::Result;
 use crate::term;
+use crate::threads::joined;
 
 /// The mounts of the site; beside those that are changed and those of the long-lived they are only there.
 const MOUNTS: u32 = 1_000;
@@ -102,10 +102,6 @@ fn stretch<T: Send>(
         let (count, first) = (dropped.len(), dropped.first().map_or("", String::as_str));
         Err(side.fault(&format!("must not drop what is open, but dropped {count}; the first: {first}")))
     })
-}
-
-fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 fn lines(row: &Row, before: f64, long_lived: usize) -> Vec<Line> {

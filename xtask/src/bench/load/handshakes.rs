@@ -7,7 +7,6 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use medusa_testkit::load::Broken;
@@ -16,6 +15,7 @@ use rustls::{ClientConfig, HandshakeKind};
 use super::{Counted, Target, of_latencies};
 use crate::bench::tls::{self, Exchange};
 use crate::error::{Error, Result};
+use crate::threads;
 
 /// Threads, each with one connection at a time: enough that the server always has one to work on.
 const THREADS: usize = 16;
@@ -48,21 +48,16 @@ impl Handshakes {
         let Some(identity) = target.identity else {
             return Err(Error::Found(format!("{} is not encrypted: no handshake to measure", target.url())));
         };
-        // Each thread its own client: a session is then resumed by whoever began it, and no thread waits for another.
-        let clients =
-            (0..THREADS).map(|_| identity.client(self.exchange, self.resumed)).collect::<Result<Vec<_>>>()?;
         let start = Instant::now();
         let deadline = start + Duration::from_secs(seconds.into());
-        let tallies = thread::scope(|scope| {
-            let threads =
-                clients.iter().map(|client| scope.spawn(move || self.until(deadline, client, target)));
-            // Collected first: all of them have started before the first is waited for.
-            let threads: Vec<_> = threads.collect();
-            threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        // Each thread its own client: a session is then resumed by whoever began it, and no thread waits for another.
+        let tallies = threads::together(0..THREADS, |_| {
+            let client = identity.client(self.exchange, self.resumed)?;
+            Ok(self.until(deadline, &client, target))
         });
         let mut all = Tally::default();
         for tally in tallies {
-            all.add(tally.map_err(|_panic| Error::Found("a thread of the TLS client panicked".to_owned()))?);
+            all.add(tally?);
         }
         let counted = of_latencies(all.latencies, start.elapsed(), all.bytes);
         Ok(Counted { broken: all.broken, failed: all.failed, ..counted })

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::panic::resume_unwind;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use medusa_testkit::{Client, Process};
 
 use crate::bench::side::Side;
+use crate::threads::{joined, together};
 
 /// The number of clients that ask for an endless handler at once.
 const CLIENTS: usize = 4;
@@ -112,12 +112,11 @@ impl fmt::Display for Beside {
 fn beside_clients<T>(address: SocketAddr, path: &str, measure: impl FnOnce() -> T) -> (T, u64) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| ask_until(&over, address, path))).collect();
+        let ask = |_| ask_until(&over, address, path);
+        let clients = scope.spawn(move || together(0..CLIENTS, ask));
         let measured = measure();
         over.store(true, Relaxed);
-        let stopped =
-            clients.into_iter().map(|client| client.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        (measured, stopped.sum())
+        (measured, joined(clients).into_iter().sum())
     })
 }
 

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::net::TcpStream;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tungstenite::handshake::HandshakeError;
@@ -14,6 +13,7 @@ use tungstenite::{Message, Utf8Bytes, WebSocket};
 use crate::bench::load::{Counted, of_latencies};
 use crate::bench::side::Side;
 use crate::error::{Error, Result};
+use crate::threads;
 
 /// Threads, and what each has of the 64 connections.
 const THREADS: usize = 2;
@@ -41,16 +41,10 @@ impl Echo {
         let herds = herds.collect::<Result<Vec<Vec<Connection>>>>()?;
         let start = Instant::now();
         let deadline = start + Duration::from_secs(seconds.into());
-        let outcome = thread::scope(|scope| {
-            let threads = herds.into_iter().map(|herd| scope.spawn(move || self.until(deadline, herd)));
-            // Collected first: all of them have started before the first is waited for.
-            let threads: Vec<_> = threads.collect();
-            threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
-        });
         let mut latencies = Vec::new();
         let mut failed = 0;
-        for thread in outcome {
-            match thread.map_err(|_panic| Error::Found("a thread of the client panicked".to_owned()))? {
+        for outcome in threads::together(herds, |herd| self.until(deadline, herd)) {
+            match outcome {
                 Ok(more) => latencies.extend(more),
                 Err(Wrong::Broken(error)) => return Err(side.fault(&format!("broke an echo: {error}"))),
                 Err(Wrong::Changed) => failed += 1,
