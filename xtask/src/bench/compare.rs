@@ -1,16 +1,13 @@
 //! Two servers pressed in turn, and what each used for a unit of work.
-//!
-//! Invariant: a round presses every subject on both sides once; the order of the sides is swapped every round, so that a
-//! machine that grows slower over time does so for both.
 
 use std::fmt;
 
 use super::Options;
 use super::load::{Counted, WARM_UP};
-use super::report::{Figure, Line, Machine, Report, Row, Sample, latencies, ratios, spread};
+use super::medusa;
+use super::report::{Figure, Line, Measured, Row, Sample, latencies, measure, ratios, spread};
 use super::side::Side;
 use crate::error::Result;
-use crate::term;
 
 /// The unit that work is counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,56 +49,31 @@ pub(super) struct Subject<'a> {
 /// Presses on a side for so many seconds.
 pub(super) type Press<'a> = Box<dyn Fn(&Side, u32) -> Result<Counted> + 'a>;
 
-/// The figures of a subject, the neighbour's first.
-struct Finding {
-    theirs: Option<Row>,
-    ours: Row,
-    cpu: Figure,
-    goal: Goal,
+/// Warms up, then measures every subject once a round on both sides, the neighbour first.
+pub(super) fn rows(subjects: &[Subject<'_>], options: &Options) -> Result<Vec<Row>> {
+    let all = || subjects.iter().flat_map(|subject| subject.sides().map(move |side| (subject, side)));
+    all().try_for_each(|(subject, side)| (subject.press)(side, WARM_UP).map(drop))?;
+    measure(all().map(|(subject, side)| subject.on(side)).collect(), options)
 }
 
-/// Warms up, measures every subject once a round, and reports.
-pub(super) fn run(
-    subjects: &[Subject<'_>],
-    machine: Machine,
-    mut notes: Vec<String>,
-    options: &Options,
-) -> Result<Report> {
-    for subject in subjects {
-        for side in subject.theirs.into_iter().chain([subject.ours]) {
-            (subject.press)(side, WARM_UP)?;
-        }
-    }
-    let mut findings: Vec<Finding> = subjects.iter().map(Finding::of).collect();
-    for round in 0..options.rounds {
-        for (subject, finding) in subjects.iter().zip(&mut findings) {
-            subject.round(round, options.seconds, finding)?;
-            for row in finding.theirs.iter().chain([&finding.ours]) {
-                term::note(&format!("round {}/{}, {}", round + 1, options.rounds, row.last()));
-            }
-        }
-    }
-    notes.push(format!("{} rounds of {} s for each server, no errors", options.rounds, options.seconds));
-    let lines = findings.iter().map(|finding| finding.line(&findings)).collect();
-    let rows =
-        findings.into_iter().flat_map(|finding| finding.theirs.into_iter().chain([finding.ours])).collect();
-    Ok(Report { machine, notes, rows, lines })
+/// What the rows of every subject say.
+pub(super) fn lines(subjects: &[Subject<'_>], rows: &[Row]) -> Vec<Line> {
+    subjects.iter().map(|subject| line(subject.name, &subject.unit.cpu(), subject.goal, rows)).collect()
 }
 
 impl Subject<'_> {
-    fn round(&self, round: u32, seconds: u32, finding: &mut Finding) -> Result {
-        let theirs = self.theirs.zip(finding.theirs.as_mut());
-        let mut sides: Vec<(&Side, &mut Row)> =
-            theirs.into_iter().chain([(self.ours, &mut finding.ours)]).collect();
-        if round % 2 == 1 {
-            sides.reverse();
-        }
-        for (side, row) in sides {
+    fn sides(&self) -> impl Iterator<Item = &Side> {
+        self.theirs.into_iter().chain([self.ours])
+    }
+
+    fn on<'a>(&'a self, side: &'a Side) -> Measured<'a> {
+        let sample = |seconds| {
             let before = side.cpu_time();
             let counted = (self.press)(side, seconds)?;
-            row.rounds.push(self.unit.sample(side.cpu_time().saturating_sub(before).as_secs_f64(), &counted));
-        }
-        Ok(())
+            let cpu = side.cpu_time().saturating_sub(before);
+            Ok(self.unit.sample(cpu.as_secs_f64(), &counted))
+        };
+        Measured { row: Row::new(self.name, side.name, &self.load), sample: Box::new(sample) }
     }
 }
 
@@ -138,43 +110,35 @@ impl Unit {
     }
 }
 
-impl Finding {
-    fn of(subject: &Subject<'_>) -> Self {
-        let theirs = subject.theirs.map(|side| Row::new(subject.name, side.name, &subject.load));
-        let (what, about) = if theirs.is_some() { ("", "") } else { (subject.name, subject.load.as_str()) };
-        let ours = Row::new(what, "medusa", about);
-        Self { theirs, ours, cpu: subject.unit.cpu(), goal: subject.goal }
-    }
+/// The rows of a subject: ours, and the neighbour's.
+fn of<'a>(name: &str, rows: &'a [Row]) -> Option<(&'a Row, Option<&'a Row>)> {
+    let find = |ours| rows.iter().find(|row| row.what == name && (row.server == medusa::NAME) == ours);
+    Some((find(true)?, find(false)))
+}
 
-    fn name(&self) -> &str {
-        self.theirs.as_ref().map_or(&self.ours.what, |theirs| &theirs.what)
-    }
-
-    fn line(&self, all: &[Self]) -> Line {
-        let Self { theirs, ours, cpu, goal } = self;
-        // Of the medians: those of the rounds tell how far to trust it.
-        let ratio = theirs.as_ref().map(|theirs| ours.value(cpu) / theirs.value(cpu));
-        let target = match *goal {
-            Goal::Open => None,
-            Goal::AtMost(most) => ratio.map(|ratio| (format!("at most {most:.2}"), ratio <= most)),
-            Goal::Gain { over, at_least } => all.iter().find(|finding| finding.name() == over).map(|base| {
-                let gain = base.ours.value(&base.cpu) / ours.value(cpu);
-                (format!("{at_least:.1} times the work of \"{over}\": {gain:.1}"), gain >= at_least)
-            }),
-        };
-        Line {
-            what: self.name().to_owned(),
-            ours: cpu.spoken(ours.value(cpu)),
-            theirs: theirs.as_ref().map_or_else(String::new, |theirs| {
-                format!("{} {}", theirs.server, cpu.spoken(theirs.value(cpu)))
-            }),
-            ratio: theirs.as_ref().zip(ratio).map_or_else(String::new, |(theirs, ratio)| {
-                let rounds = spread(ratios(ours, theirs, cpu));
-                let (_, rounds) = rounds.split_once(' ').unwrap_or_default();
-                format!("{ratio:.2} {rounds}")
-            }),
-            target,
-        }
+fn line(name: &str, cpu: &Figure, goal: Goal, rows: &[Row]) -> Line {
+    let Some((ours, theirs)) = of(name, rows) else { return Line::default() };
+    // Of the medians: those of the rounds tell how far to trust it.
+    let ratio = theirs.map(|theirs| ours.value(cpu) / theirs.value(cpu));
+    let target = match goal {
+        Goal::Open => None,
+        Goal::AtMost(most) => ratio.map(|ratio| (format!("at most {most:.2}"), ratio <= most)),
+        Goal::Gain { over, at_least } => of(over, rows).map(|(base, _)| {
+            let gain = base.value(cpu) / ours.value(cpu);
+            (format!("{at_least:.1} times the work of \"{over}\": {gain:.1}"), gain >= at_least)
+        }),
+    };
+    let spoken = |row: &Row| cpu.spoken(row.value(cpu));
+    Line {
+        what: name.to_owned(),
+        ours: spoken(ours),
+        theirs: theirs.map_or_else(String::new, |theirs| format!("{} {}", theirs.server, spoken(theirs))),
+        ratio: theirs.zip(ratio).map_or_else(String::new, |(theirs, ratio)| {
+            let rounds = spread(ratios(ours, theirs, cpu));
+            let (_, rounds) = rounds.split_once(' ').unwrap_or_default();
+            format!("{ratio:.2} {rounds}")
+        }),
+        target,
     }
 }
 
@@ -192,7 +156,7 @@ mod tests {
     use super::*;
 
     /// 1,000 requests and 2 GB in each round, of which each request took this many microseconds.
-    fn finding(name: &str, unit: Unit, goal: Goal, nginx: &[f64], medusa: &[f64]) -> Finding {
+    fn rows(name: &str, unit: Unit, nginx: &[f64], medusa: &[f64]) -> Vec<Row> {
         let counted = Counted {
             requests: 1000,
             bytes: 2_000_000_000,
@@ -201,37 +165,41 @@ mod tests {
             p99: Duration::from_millis(3),
             ..Counted::default()
         };
-        let row = |server, cpu: &[f64]| Row {
+        let sides = [("nginx", nginx), ("medusa", medusa)].into_iter().filter(|(_, cpu)| !cpu.is_empty());
+        let row = |(server, cpu): (_, &[f64])| Row {
             rounds: cpu.iter().map(|us| unit.sample(us * 1e-3, &counted)).collect(),
             ..Row::new(name, server, "wrk -t2")
         };
-        let theirs = (!nginx.is_empty()).then(|| row("nginx", nginx));
-        Finding { theirs, ours: row("medusa", medusa), cpu: unit.cpu(), goal }
+        sides.map(row).collect()
     }
 
     #[test]
     fn the_line_tells_cpu_ratio_and_verdict() {
-        let goal = Goal::AtMost(0.9);
-        let met = finding("4 KB", Unit::Request, goal, &[10.0, 10.0, 50.0], &[8.0, 8.0, 8.0]).line(&[]);
+        let of = |nginx: &[f64], medusa: &[f64]| {
+            let rows = rows("4 KB", Unit::Request, nginx, medusa);
+            line("4 KB", &Unit::Request.cpu(), Goal::AtMost(0.9), &rows)
+        };
+        let met = of(&[10.0, 10.0, 50.0], &[8.0, 8.0, 8.0]);
         assert_eq!((met.ours.as_str(), met.theirs.as_str()), ("8.00 µs/request", "nginx 10.00 µs/request"));
         assert_eq!(met.ratio, "0.80 (0.16 to 0.80)");
         assert_eq!(met.target, Some(("at most 0.90".to_owned(), true)));
-        let missed = finding("4 KB", Unit::Request, goal, &[10.0], &[10.0]).line(&[]);
+        let missed = of(&[10.0], &[10.0]);
         assert!(missed.target.is_some_and(|(_, met)| !met));
     }
 
     #[test]
     fn gigabytes_are_counted_as_such() {
-        let finding = finding("1 MB", Unit::Gigabyte, Goal::Open, &[100.0], &[100.0]);
-        assert_eq!(finding.line(&[]).ours, "0.050 s/GB");
-        assert!(finding.ours.last().contains("4.00 GB/s"), "{}", finding.ours.last());
+        let rows = rows("1 MB", Unit::Gigabyte, &[100.0], &[100.0]);
+        assert_eq!(line("1 MB", &Unit::Gigabyte.cpu(), Goal::Open, &rows).ours, "0.050 s/GB");
+        assert!(rows[1].last().contains("4.00 GB/s"), "{}", rows[1].last());
     }
 
     #[test]
     fn a_gain_is_over_another_subject_and_what_the_neighbour_cannot_do_has_no_ratio() {
         let goal = Goal::Gain { over: "1 deep", at_least: 4.0 };
-        let base = finding("1 deep", Unit::Request, Goal::Open, &[10.0], &[10.0]);
-        let deep = finding("16 deep", Unit::Request, goal, &[], &[2.0]).line(&[base]);
+        let base = rows("1 deep", Unit::Request, &[10.0], &[10.0]);
+        let rows = [base, rows("16 deep", Unit::Request, &[], &[2.0])].concat();
+        let deep = line("16 deep", &Unit::Request.cpu(), goal, &rows);
         assert_eq!(deep.target, Some(("4.0 times the work of \"1 deep\": 5.0".to_owned(), true)));
         assert_eq!((deep.theirs.as_str(), deep.ratio.as_str()), ("", ""));
     }

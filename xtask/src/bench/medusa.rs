@@ -10,6 +10,9 @@ use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::workspace::{Workspace, runnable};
 
+/// What ours is called in messages and reports.
+pub(super) const NAME: &str = "medusa";
+
 /// The program as users run it.
 #[derive(Debug)]
 pub(super) struct Medusa {
@@ -22,7 +25,7 @@ impl Medusa {
     /// Builds it.
     pub(super) fn build() -> Result<Self> {
         Cmd::cargo("build --release --locked --package medusa").run()?;
-        Ok(Self { name: "medusa", program: runnable(&Workspace::read()?.binary("release", "medusa")) })
+        Ok(Self { name: NAME, program: runnable(&Workspace::read()?.binary("release", "medusa")) })
     }
 
     /// Another build of it, to compare with.

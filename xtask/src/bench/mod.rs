@@ -84,6 +84,11 @@ impl Options {
         format!("{load} -d{}s, {} rounds", self.seconds, self.rounds)
     }
 
+    /// What was done to each of several servers, for the head of the report.
+    fn spoken_each(&self) -> String {
+        format!("{} rounds of {} s for each server, no errors", self.rounds, self.seconds)
+    }
+
     /// The `names` that are to be measured. A name nobody knows is an error.
     fn chosen<'a>(&self, names: &[&'a str]) -> Result<Vec<&'a str>> {
         let Some(cases) = &self.cases else { return Ok(names.to_vec()) };

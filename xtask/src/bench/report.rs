@@ -148,6 +148,28 @@ impl Row {
     }
 }
 
+/// A thing that is measured again and again.
+pub(super) struct Measured<'a> {
+    pub(super) row: Row,
+    /// Measures it once, by stretches of so many seconds.
+    pub(super) sample: Box<dyn FnMut(u32) -> Result<Sample> + 'a>,
+}
+
+/// Measures all once a round, every second round backwards, so that a machine that grows slower over time does so for all
+/// alike.
+pub(super) fn measure(mut all: Vec<Measured<'_>>, options: &Options) -> Result<Vec<Row>> {
+    for round in 1..=options.rounds {
+        let forth = all.iter_mut();
+        let order: Box<dyn Iterator<Item = _>> =
+            if round % 2 == 1 { Box::new(forth) } else { Box::new(forth.rev()) };
+        for Measured { row, sample } in order {
+            row.rounds.push(sample(options.seconds)?);
+            term::note(&format!("round {round}/{}, {}", options.rounds, row.last()));
+        }
+    }
+    Ok(all.into_iter().map(|measured| measured.row).collect())
+}
+
 /// The ratio in each round of `ours` beside `theirs`: load that comes and goes spoils both alike.
 pub(super) fn ratios(ours: &Row, theirs: &Row, figure: &Figure) -> Vec<f64> {
     let [ours, theirs] = [ours, theirs].map(|row| row.values(figure.name));
@@ -217,16 +239,20 @@ impl Report {
         let mut table = Table::new(
             ["", "server"].into_iter().chain(figures.iter().map(|figure| figure.name)).chain([""]),
         );
+        let mut before = "";
         for row in &self.rows {
             let cell = |column: &Figure| {
                 // Columns of one name may differ in their units.
                 let own = row.rounds.iter().flatten().find(|(figure, _)| figure.name == column.name);
                 own.map_or_else(|| "-".to_owned(), |(figure, _)| figure.spoken(row.value(figure)))
             };
+            // What is told of the row above is not told again.
+            let is_new = row.what != before;
+            let told = |text: &str| if is_new { text.to_owned() } else { String::new() };
             let cells = figures.iter().map(cell);
-            table.row(
-                [row.what.clone(), row.server.to_owned()].into_iter().chain(cells).chain([row.about.clone()]),
-            );
+            let first = [told(&row.what), row.server.to_owned()];
+            table.row(first.into_iter().chain(cells).chain([told(&row.about)]));
+            before = &row.what;
         }
         table
     }
@@ -297,7 +323,7 @@ mod tests {
             notes: vec!["a note".to_owned()],
             rows: vec![
                 row("4 KB", "nginx", CPU, [10.0, 12.0]),
-                row("", "medusa", CPU, [8.0, 6.0]),
+                row("4 KB", "medusa", CPU, [8.0, 6.0]),
                 row("1 MB", "medusa", LARGE, [0.5, 0.5]),
             ],
             lines: vec![
@@ -308,12 +334,33 @@ mod tests {
     }
 
     #[test]
+    fn rounds_go_back_and_forth_and_rows_stay_in_their_order() {
+        const AT: Figure = Figure::median("at", "", 0);
+        let clock = std::cell::Cell::new(0.0);
+        let measured = |what| {
+            let sample = |seconds| {
+                clock.set(clock.get() + f64::from(seconds));
+                Ok(vec![(AT, clock.get())])
+            };
+            Measured { row: Row::new(what, "medusa", ""), sample: Box::new(sample) }
+        };
+        let rows = measure(vec![measured("a"), measured("b")], &options(3)).expect("measured");
+        assert_eq!(rows[0].what, "a");
+        let at = [0, 1].map(|row: usize| rows[row].values(AT.name));
+        assert_eq!(at, [[5.0, 20.0, 25.0], [10.0, 15.0, 30.0]]);
+    }
+
+    fn options(rounds: u32) -> Options {
+        Options { rounds, seconds: 5, json: None, cases: None, connections: None, against: None }
+    }
+
+    #[test]
     fn the_tables_tell_medians_in_their_units_and_what_is_missed() {
         let table = report().told();
         let rows = [
             "\na note\n",
             "4 KB  nginx   11.00 µs/request  wrk\n",
-            "      medusa   7.00 µs/request  wrk\n",
+            "      medusa   7.00 µs/request\n",
             "1 MB  medusa        0.500 s/GB  wrk\n",
             "**at most 0.5, missed**",
         ];
@@ -331,9 +378,7 @@ mod tests {
 
     #[test]
     fn the_json_holds_every_round() {
-        let options =
-            Options { rounds: 2, seconds: 5, json: None, cases: None, connections: None, against: None };
-        let json = report().as_json(&options);
+        let json = report().as_json(&options(2));
         assert_eq!(json["rows"][0]["rounds"][1]["CPU for each µs/request"][0], 12.0);
         assert_eq!(json["verdicts"][1]["target_met"], false);
     }

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use medusa_testkit::{Server, Site};
 
-use super::Options;
 use super::load::{Load, WARM_UP, Wrk};
 use super::medusa::Medusa;
-use super::report::{Figure, Line, Machine, Report, Row, Sample, milliseconds};
+use super::report::{Figure, Line, Machine, Measured, Report, Row, Sample, milliseconds};
 use super::side::Wire;
+use super::{Options, medusa, report};
 use crate::error::Result;
-use crate::term;
 
 /// The number of mounts, with the one that comes and goes: 10,000 is the most a site may have.
 const SIZES: [u32; 4] = [10, 100, 1_000, 10_000];
@@ -53,18 +52,17 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let machine = Machine::look();
     let medusa = Medusa::build()?;
     let rows = SIZES.map(|mounts| measure(&medusa, &machine, mounts, options));
-    let rows = rows.into_iter().collect::<Result<Vec<_>>>()?;
+    let rows = rows.into_iter().collect::<Result<Vec<_>>>()?.concat();
     let lines = lines(&rows);
     Report { machine, notes: vec![options.spoken(&LOAD)], rows, lines }.finish(options)
 }
 
-fn measure(medusa: &Medusa, machine: &Machine, mounts: u32, options: &Options) -> Result<Row> {
+fn measure(medusa: &Medusa, machine: &Machine, mounts: u32, options: &Options) -> Result<Vec<Row>> {
     let site = Site::script(&script(mounts)).file("ok.luau", OK);
     let side = medusa.start(&site, machine.cores, Wire::Plain);
     let server = side.ours();
     side.press(&LOAD, WARM_UP, PATH)?;
-    let mut row = Row::new(mounts.to_string(), "medusa", "mounts");
-    for round in 1..=options.rounds {
+    let sample = |seconds| {
         let mut sample = Sample::new();
         for _ in 0..CHANGES {
             sample.push((RELOAD, timed(|| server.reload())));
@@ -73,14 +71,15 @@ fn measure(medusa: &Medusa, machine: &Machine, mounts: u32, options: &Options) -
             sample.push((MOUNT, timed(mount)));
             server.eval("added:remove()");
         }
-        let press = || side.press(&LOAD, options.seconds, PATH);
+        let press = || side.press(&LOAD, seconds, PATH);
         sample.push((QUIET, milliseconds(press()?.p99)));
         sample.push((BESIDE, milliseconds(during_reloads(server, press)?.p99)));
-        row.rounds.push(sample);
-        term::note(&format!("{mounts} mounts, round {round}/{}", options.rounds));
-    }
+        Ok(sample)
+    };
+    let row = Row::new(mounts.to_string(), medusa::NAME, "mounts");
+    let rows = report::measure(vec![Measured { row, sample: Box::new(sample) }], options)?;
     side.stop();
-    Ok(row)
+    Ok(rows)
 }
 
 /// Reloads again and again until `load` is over.

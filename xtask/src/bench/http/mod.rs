@@ -16,7 +16,7 @@ use self::cases::{Answer, CASES, Case, GROUPS, Listener};
 use super::compare::{self, Subject};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::{Line, Machine};
+use super::report::{Line, Machine, Report};
 use super::side::{Side, Wire};
 use super::tls::{self, Identity};
 use super::{Options, nginx};
@@ -61,13 +61,15 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     notes.extend(tls_notes(&pairs)?);
     let subjects: Vec<Subject<'_>> =
         cases.iter().map(|case| Ok(subject(case, pair_of(&pairs, case)?))).collect::<Result<_>>()?;
-    let report = compare::run(&subjects, machine, notes, options)?;
+    let rows = compare::rows(&subjects, options)?;
+    let lines = compare::lines(&subjects, &rows);
     drop(subjects);
     for pair in pairs {
         pair.theirs.stop();
         pair.ours.stop();
     }
-    report.finish(options)
+    notes.push(options.spoken_each());
+    Report { machine, notes, rows, lines }.finish(options)
 }
 
 /// Starts both servers with every listener that a case needs.

@@ -16,12 +16,11 @@ use self::herd::Herd;
 use super::load::{Load, Wrk};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::{Figure, Line, Machine, Report, Row, Sample};
+use super::report::{Figure, Line, Machine, Measured, Report, Row, Sample};
 use super::side::{Side, Wire};
 use super::tls::Identity;
-use super::{Options, nginx};
+use super::{Options, medusa, nginx, report};
 use crate::error::{Error, Result};
-use crate::term;
 
 /// Connections, unless the user says otherwise.
 const CONNECTIONS: u32 = 10_000;
@@ -63,8 +62,6 @@ struct Idle {
     identity: Arc<Identity>,
     workers: usize,
     connections: u32,
-    /// The time that the connections are held.
-    hold: Duration,
 }
 
 /// Runs the bench and prints its table.
@@ -74,28 +71,25 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     allow_files(u64::from(connections) + OTHER_FILES)?;
     let site = Site::new().file(&format!("public{PATH}"), vec![b'm'; SIZE]);
     let machine = Machine::look();
-    let stage = Idle {
+    let stage = &Idle {
         medusa: Medusa::build()?,
         identity: Arc::new(Identity::make(site.path())?),
         site,
         workers: machine.cores,
         connections,
-        hold: Duration::from_secs(options.seconds.into()),
     };
     let cases: Vec<Kept> = CASES.into_iter().filter(|case| chosen.contains(&case.name)).collect();
-    let row = |case: &Kept| [Row::new(case.name, "nginx", ""), Row::new("", "medusa", "")];
-    let mut rows: Vec<[Row; 2]> = cases.iter().map(row).collect();
-    for round in 0..options.rounds {
-        for (case, [theirs, ours]) in cases.iter().zip(&mut rows) {
-            stage.round(round, *case, theirs, ours)?;
-            for row in [&*theirs, ours] {
-                term::note(&format!("round {}/{}, {} {}", round + 1, options.rounds, case.name, row.last()));
-            }
-        }
-    }
-    let lines = cases.iter().zip(&rows).map(|(case, [theirs, ours])| line(case, theirs, ours)).collect();
-    let held = format!("{connections} connections, held for {:?}, {} rounds", stage.hold, options.rounds);
-    let rows = rows.into_iter().flatten().collect();
+    let on = |case: Kept, server: &'static str| Measured {
+        row: Row::new(case.name, server, ""),
+        sample: Box::new(move |seconds| {
+            stage.measure(case, server == medusa::NAME, Duration::from_secs(seconds.into()))
+        }),
+    };
+    let measured = cases.iter().flat_map(|&case| ["nginx", medusa::NAME].map(|server| on(case, server)));
+    let rows = report::measure(measured.collect(), options)?;
+    let lines = cases.iter().zip(rows.chunks(2)).map(|(case, rows)| line(case, &rows[0], &rows[1])).collect();
+    let Options { seconds, rounds, .. } = options;
+    let held = format!("{connections} connections, held for {seconds} s, {rounds} rounds");
     Report { machine, notes: vec![nginx::version()?, held], rows, lines }.finish(options)
 }
 
@@ -128,28 +122,20 @@ fn allow_files(needed: u64) -> Result {
 }
 
 impl Idle {
-    fn round(&self, round: u32, case: Kept, theirs: &mut Row, ours: &mut Row) -> Result {
-        let ours_first = round % 2 == 1;
-        for is_ours in [ours_first, !ours_first] {
-            // Our script is kept until the server has ended.
-            let site = self.script(case);
-            let side = if is_ours {
-                self.medusa.start(&site, self.workers, self.wire(case))
-            } else {
-                self.start_nginx(case, &site)?
-            };
-            let row = if is_ours { &mut *ours } else { &mut *theirs };
-            row.rounds.push(self.measure(case, side)?);
-        }
-        Ok(())
-    }
-
-    fn measure(&self, case: Kept, side: Side) -> Result<Sample> {
+    /// Starts a server, and measures it while the connections are held for this time.
+    fn measure(&self, case: Kept, is_ours: bool, hold: Duration) -> Result<Sample> {
+        // Our script is kept until the server has ended.
+        let site = self.script(case);
+        let side = if is_ours {
+            self.medusa.start(&site, self.workers, self.wire(case))
+        } else {
+            self.start_nginx(case, &site)?
+        };
         side.press(&Load::Wrk(Wrk::USUAL), 1, PATH)?;
         let before = side.resident() as f64 / 1024.0;
         let herd = Herd::open(&side, self.connections, case.asked)?;
         accepted::wait(&side, &herd, self.connections)?;
-        herd.hold(&side, self.hold)?;
+        herd.hold(&side, hold)?;
         let with = side.resident() as f64 / 1024.0;
         drop(herd);
         side.stop();

@@ -13,13 +13,12 @@ use medusa_testkit::OwnAddress;
 
 use self::changes::{CHANGES, Changes};
 use self::long_lived::LongLived;
-use super::Options;
 use super::load::{Counted, Load, WARM_UP, Wrk};
 use super::medusa::Medusa;
-use super::report::{Figure, Line, Machine, Report, Row, highest, milliseconds};
+use super::report::{Figure, Line, Machine, Measured, Report, Row, highest, milliseconds};
 use super::side::{Side, Wire};
+use super::{Options, medusa, report};
 use crate::error::Result;
-use crate::term;
 use crate::threads::joined;
 
 /// The mounts of the site; beside those that are changed and those of the long-lived they are only there.
@@ -53,26 +52,25 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let mut changes = Changes::begin(side.ours(), spare.port(1514))?;
     side.press(&LOAD, WARM_UP, PATHS[0])?;
     let before = mebibytes(&side);
-    let mut row = Row::new(format!("{CHANGES} changes"), "medusa", format!("{MOUNTS} mounts"));
-    for round in 1..=options.rounds {
-        let (quiet, ()) = stretch(&side, &mut long_lived, options.seconds, |_| Ok(()))?;
-        let change = |over: &AtomicBool| changes.make(&side, options.seconds, over);
-        let (counted, mut published) = stretch(&side, &mut long_lived, options.seconds, change)?;
-        published.sort_by(f64::total_cmp);
-        row.rounds.push(vec![
+    let sample = |seconds| {
+        let (quiet, ()) = stretch(&side, &mut long_lived, seconds, |_| Ok(()))?;
+        let change = |over: &AtomicBool| changes.make(&side, seconds, over);
+        let (counted, published) = stretch(&side, &mut long_lived, seconds, change)?;
+        Ok(vec![
             (REQUESTS, counted.requests as f64),
             (QUIET, milliseconds(quiet.p99)),
             (BESIDE, milliseconds(counted.p99)),
-            (PUBLISHED, super::report::median(published.clone())),
+            (PUBLISHED, report::median(published.clone())),
             (LONGEST, highest(published)),
             (MEMORY, mebibytes(&side)),
-        ]);
-        term::note(&format!("round {round}/{}, {}", options.rounds, row.last()));
-    }
-    let lines = lines(&row, before, long_lived.len());
+        ])
+    };
+    let row = Row::new(format!("{CHANGES} changes"), medusa::NAME, format!("{MOUNTS} mounts"));
+    let rows = report::measure(vec![Measured { row, sample: Box::new(sample) }], options)?;
+    let lines = lines(&rows[0], before, long_lived.len());
     drop((long_lived, changes));
     side.stop();
-    Report { machine, notes: vec![options.spoken(&LOAD)], rows: vec![row], lines }.finish(options)
+    Report { machine, notes: vec![options.spoken(&LOAD)], rows, lines }.finish(options)
 }
 
 fn mebibytes(side: &Side) -> f64 {

@@ -20,17 +20,11 @@ pub(super) struct Logged {
     pub(super) nginx: Option<bool>,
     /// From how many addresses requests seem to come; 0: from one.
     pub(super) clients: u32,
-    /// The expression that makes the log.
-    log: Log,
+    /// The expression that makes the log, in Luau, in which `UDP`, `TCP`, `STALLED` and `DNS` stand for the addresses of
+    /// the receivers; empty for none.
+    log: &'static str,
     /// What is promised.
     pub(super) goals: Goals,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Log {
-    None,
-    /// An expression in Luau, in which `UDP`, `TCP`, `STALLED` and `DNS` stand for the addresses of the receivers.
-    Is(&'static str),
 }
 
 /// Promises of a case.
@@ -42,90 +36,81 @@ pub(super) struct Goals {
     pub(super) p99: Option<f64>,
 }
 
-const OPEN: Goals = Goals { cpu: None, p99: None };
+/// What all have in common.
+const LOGGED: Logged = Logged {
+    name: NONE,
+    about: "no access log",
+    nginx: None,
+    clients: 0,
+    log: "",
+    goals: Goals { cpu: None, p99: None },
+};
 
 pub(super) const CASES: [Logged; 9] = [
-    Logged {
-        name: NONE,
-        about: "no access log",
-        nginx: Some(false),
-        clients: 0,
-        log: Log::None,
-        goals: OPEN,
-    },
+    Logged { nginx: Some(false), ..LOGGED },
     Logged {
         name: FILE,
         about: "a file, Combined; nginx with buffer=64k",
         nginx: Some(true),
-        clients: 0,
-        log: Log::Is(r#"medusa.log.file("access.log")"#),
+        log: r#"medusa.log.file("access.log")"#,
         goals: Goals { cpu: Some(1.06), p99: None },
+        ..LOGGED
     },
     Logged {
         name: "json",
         about: "a file, JSON",
-        nginx: None,
-        clients: 0,
-        log: Log::Is(r#"medusa.log.file("access.json", { format = "json" })"#),
-        goals: OPEN,
+        log: r#"medusa.log.file("access.json", { format = "json" })"#,
+        ..LOGGED
     },
     Logged {
         name: "udp",
         about: "syslog over UDP, RFC 5424",
-        nginx: None,
-        clients: 0,
-        log: Log::Is(r#"medusa.log.syslog("udp://UDP")"#),
-        goals: OPEN,
+        log: r#"medusa.log.syslog("udp://UDP")"#,
+        ..LOGGED
     },
     Logged {
         name: "tcp",
         about: "syslog over TCP, RFC 5424",
-        nginx: None,
-        clients: 0,
-        log: Log::Is(r#"medusa.log.syslog("tcp://TCP")"#),
-        goals: OPEN,
+        log: r#"medusa.log.syslog("tcp://TCP")"#,
+        ..LOGGED
     },
-    Logged {
-        name: "stalled",
-        about: "syslog over TCP, nobody reads; drop_new",
-        nginx: None,
-        clients: 0,
-        log: Log::Is(r#"medusa.log.syslog("tcp://STALLED")"#),
-        goals: Goals { cpu: None, p99: Some(1.2) },
-    },
+    STALLED,
     Logged {
         name: "spill",
         about: "syslog over TCP, nobody reads; spill",
-        nginx: None,
-        clients: 0,
-        log: Log::Is(r#"medusa.log.syslog("tcp://STALLED", { when_full = "spill" })"#),
-        goals: Goals { cpu: None, p99: Some(1.2) },
+        log: r#"medusa.log.syslog("tcp://STALLED", { when_full = "spill" })"#,
+        ..STALLED
     },
-    Logged {
-        name: "addresses",
-        about: "a file, 100,000 addresses",
-        nginx: None,
-        clients: 100_000,
-        log: Log::Is(r#"medusa.log.file("access.log")"#),
-        goals: OPEN,
-    },
+    ADDRESSES,
     Logged {
         name: "names",
         about: "a file, their host names by PTR from unbound",
-        nginx: None,
-        clients: 100_000,
-        log: Log::Is(r#"medusa.log.resolving(medusa.dns.server("DNS"), medusa.log.file("access.log"))"#),
-        goals: OPEN,
+        log: r#"medusa.log.resolving(medusa.dns.server("DNS"), medusa.log.file("access.log"))"#,
+        ..ADDRESSES
     },
 ];
+
+const STALLED: Logged = Logged {
+    name: "stalled",
+    about: "syslog over TCP, nobody reads; drop_new",
+    log: r#"medusa.log.syslog("tcp://STALLED")"#,
+    goals: Goals { cpu: None, p99: Some(1.2) },
+    ..LOGGED
+};
+
+const ADDRESSES: Logged = Logged {
+    name: "addresses",
+    about: "a file, 100,000 addresses",
+    clients: 100_000,
+    log: r#"medusa.log.file("access.log")"#,
+    ..LOGGED
+};
 
 impl Logged {
     /// The script of its server.
     pub(super) fn site(&self, public: &Path, receivers: &Receivers) -> String {
-        let log = match self.log {
-            Log::None => String::new(),
-            Log::Is(expression) => format!(", log = {}", receivers.name(expression)),
-        };
+        let log = receivers.name(self.log);
+        let log = if log.is_empty() { log } else { format!(", log = {log}") };
         format!(
             r#"-- The site of `cargo xtask bench log`.
 web = medusa.http.server {{ listen = "127.0.0.1:0", trusted_proxies = {{ "127.0.0.1" }}{log} }}

@@ -18,15 +18,14 @@ use serde_json::Value;
 use self::cases::{CASES, Logged};
 use self::lookups::Lookups;
 use self::receiver::Receivers;
-use super::compare::Unit;
-use super::load::{Load, WARM_UP, Wrk};
+use super::compare::{self, Goal, Subject, Unit};
+use super::load::{Load, Wrk};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::{Figure, Line, Machine, P99, Report, Row, median, ratios};
+use super::report::{Figure, Line, Machine, P99, Report, Row, Sample, median, ratios};
 use super::side::{Side, Wire};
-use super::{Options, nginx};
+use super::{Options, medusa, nginx};
 use crate::error::Result;
-use crate::term;
 
 /// The file that is asked for, in bytes: the smaller the answer, the more its record weighs.
 const FILE_SIZE: usize = 4096;
@@ -45,20 +44,18 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let machine = Machine::look();
     let site = Site::new().file("public/4k.bin", vec![b'm'; FILE_SIZE]);
     let receivers = Receivers::start()?;
-    let start = |case| Measured::start(case, &site.at("public"), &medusa, &receivers, machine.cores);
-    let mut all = cases.map(start).collect::<Result<Vec<_>>>()?;
-    measure(&mut all, options)?;
-    let mut notes = vec![
-        nginx::version()?,
-        format!(
-            "{} rounds of {} s for each server, wrk -t2 -c64, a file of 4 KB",
-            options.rounds, options.seconds
-        ),
-    ];
-    for one in &mut all {
-        notes.extend(one.count_records());
+    let start = |case| Servers::start(case, &site.at("public"), &medusa, &receivers, machine.cores);
+    let all = cases.map(start).collect::<Result<Vec<_>>>()?;
+    let subjects: Vec<Subject<'_>> = all.iter().map(Servers::subject).collect();
+    let mut rows = compare::rows(&subjects, options)?;
+    drop(subjects);
+    let mut notes = vec![nginx::version()?, format!("{}, a file of 4 KB", options.spoken_each())];
+    for one in &all {
+        let status = one.ours.ours().status();
+        notes.extend(host_names(one.case.name, &status));
+        rows.iter_mut().filter(|row| one.is(row)).for_each(|row| row.rounds.push(records(&status)));
     }
-    let mut lines: Vec<Line> = all.iter().filter_map(|one| one.line(&all)).collect();
+    let mut lines: Vec<Line> = all.iter().filter_map(|one| one.line(&all, &rows)).collect();
     if chosen.contains(&lookups::NAME) {
         lines.extend(lookups::measure()?.into_iter().map(|Lookups { what, per_second }| Line {
             what: format!("cached lookups, {what}"),
@@ -67,20 +64,19 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
             ..Line::default()
         }));
     }
-    let rows = all.into_iter().flat_map(Measured::stop).collect();
+    all.into_iter().for_each(Servers::stop);
     Report { machine, notes, rows, lines }.finish(options)
 }
 
-/// The servers of a case, and what was measured of them.
-struct Measured {
+/// The servers of a case.
+struct Servers {
     case: Logged,
     _scripts: Site,
-    load: Load,
-    theirs: Option<(Side, Row)>,
-    ours: (Side, Row),
+    theirs: Option<Side>,
+    ours: Side,
 }
 
-impl Measured {
+impl Servers {
     fn start(
         case: Logged,
         public: &Path,
@@ -99,107 +95,82 @@ impl Measured {
             access_log: logged.then_some(log.as_path()),
         });
         let theirs = nginx.map(|nginx| nginx.start(&scripts.at("nginx"))).transpose()?;
-        let load = Load::Wrk(Wrk { clients: case.clients, ..Wrk::USUAL });
-        let row = |server| Row::new(case.name, server, case.about);
-        let theirs = theirs.map(|side| (side, row("nginx")));
-        Ok(Self { case, _scripts: scripts, load, theirs, ours: (ours, row("medusa")) })
+        Ok(Self { case, _scripts: scripts, theirs, ours })
     }
 
-    /// The sides, the neighbour's first.
-    fn sides(&mut self) -> impl Iterator<Item = &mut (Side, Row)> {
-        self.theirs.iter_mut().chain([&mut self.ours])
-    }
-
-    /// Presses once on both.
-    fn round(&mut self, seconds: u32) -> Result {
-        let load = self.load;
-        for (side, row) in self.sides() {
-            let before = side.cpu_time();
-            let counted = side.press(&load, seconds, "/4k.bin")?;
-            let cpu = side.cpu_time().saturating_sub(before);
-            row.rounds.push(Unit::Request.sample(cpu.as_secs_f64(), &counted));
+    fn subject(&self) -> Subject<'_> {
+        let load = Load::Wrk(Wrk { clients: self.case.clients, ..Wrk::USUAL });
+        Subject {
+            name: self.case.name,
+            load: self.case.about.to_owned(),
+            unit: Unit::Request,
+            goal: Goal::Open,
+            ours: &self.ours,
+            theirs: self.theirs.as_ref(),
+            press: Box::new(move |side, seconds| side.press(&load, seconds, "/4k.bin")),
         }
-        Ok(())
     }
 
-    /// Adds what became of the records, as the server's status has it. Returns what is worth a note.
-    fn count_records(&mut self) -> Option<String> {
-        let (side, row) = &mut self.ours;
-        let status = side.ours().status();
-        let sums = ["written", "lost", "spilled"].map(|name| (Figure::sum(name), sum(&status, "log.", name)));
-        row.rounds.push(sums.into_iter().map(|(figure, sum)| (figure, sum as f64)).collect());
-        let found =
-            ["named", "late", "not_asked", "nameless"].map(|name| sum(&status, "log.resolving", name));
-        let all: u64 = found.iter().sum();
-        let [named, late, not_asked, nameless] = found.map(|of| of as f64 * 100.0 / all as f64);
-        (all > 0).then(|| {
-            format!(
-                "{}: {all} records, {named:.0} % with a name; {late:.1} % had to go before it came, {not_asked:.1} % were \
-                 not asked for, {nameless:.1} % had none",
-                self.case.name
-            )
-        })
+    /// Whether a row is that of our server.
+    fn is(&self, row: &Row) -> bool {
+        row.what == self.case.name && row.server == medusa::NAME
     }
 
     /// The cost that a record adds to the case without one.
-    fn line(&self, all: &[Self]) -> Option<Line> {
+    fn line(&self, all: &[Self], rows: &[Row]) -> Option<Line> {
         let base = if self.case.clients > 0 { "addresses" } else { cases::NONE };
-        let find =
-            |name: &str| all.iter().find(|one| one.case.name == name && one.case.name != self.case.name);
-        let (base, ours) = (find(base)?, &self.ours.1);
+        let row = |of: &Self| rows.iter().find(|row| of.is(row));
+        let other = |name: &str| {
+            let other = all.iter().find(|one| one.case.name == name && one.case.name != self.case.name)?;
+            Some((row(other)?, other.case.about))
+        };
+        let (ours, (base, about)) = (row(self)?, other(base)?);
         let (cpu, goals) = (Unit::Request.cpu(), self.case.goals);
-        let of = median(ratios(ours, &base.ours.1, &cpu));
+        let of = median(ratios(ours, base, &cpu));
         let mut target: Option<(String, bool)> =
             goals.cpu.map(|most| (format!("at most {most:.2}"), of <= most));
         let mut ratio = format!("{of:.2}");
-        if let (Some(most), Some(file)) = (goals.p99, find(cases::FILE)) {
-            let of = median(ratios(ours, &file.ours.1, &P99));
+        if let (Some(most), Some((file, _))) = (goals.p99, other(cases::FILE)) {
+            let of = median(ratios(ours, file, &P99));
             ratio = format!("{ratio}; p99 {of:.2} of that with the file");
             target = Some((format!("p99 at most {most:.2}"), of <= most));
         }
-        let [with, without] = [ours, &base.ours.1].map(|row| row.value(&cpu));
+        let [with, without] = [ours, base].map(|row| row.value(&cpu));
         Some(Line {
             what: format!("access log: {}", self.case.about),
-            ours: format!("{}, {}", cpu.spoken(with), records(with, without)),
-            theirs: format!("{} {}", base.case.about, cpu.spoken(without)),
+            ours: format!("{}, {}", cpu.spoken(with), rate(with, without)),
+            theirs: format!("{about} {}", cpu.spoken(without)),
             ratio,
             target,
         })
     }
 
-    fn stop(self) -> impl Iterator<Item = Row> {
-        let row = |(side, row): (Side, Row)| {
-            side.stop();
-            row
-        };
-        self.theirs.into_iter().chain([self.ours]).map(row)
+    fn stop(self) {
+        self.theirs.into_iter().chain([self.ours]).for_each(Side::stop);
     }
 }
 
-/// Warms up, then presses on every server once a round; every second round backwards.
-fn measure(all: &mut [Measured], options: &Options) -> Result {
-    for one in &mut *all {
-        one.round(WARM_UP)?;
-        one.sides().for_each(|(_, row)| row.rounds.clear());
-    }
-    for round in 0..options.rounds {
-        let mut order: Vec<&mut Measured> = all.iter_mut().collect();
-        if round % 2 == 1 {
-            order.reverse();
-        }
-        for one in order {
-            one.round(options.seconds)?;
-            for (_, row) in one.sides() {
-                term::note(&format!("round {}/{}, {}", round + 1, options.rounds, row.last()));
-            }
-        }
-    }
-    Ok(())
+/// What became of the records, as a server's status has it.
+fn records(status: &Value) -> Sample {
+    ["written", "lost", "spilled"].map(|name| (Figure::sum(name), sum(status, "log.", name) as f64)).to_vec()
+}
+
+/// What became of the names of those who asked, if they were looked up.
+fn host_names(case: &str, status: &Value) -> Option<String> {
+    let found = ["named", "late", "not_asked", "nameless"].map(|name| sum(status, "log.resolving", name));
+    let all: u64 = found.iter().sum();
+    let [named, late, not_asked, nameless] = found.map(|of| of as f64 * 100.0 / all as f64);
+    (all > 0).then(|| {
+        format!(
+            "{case}: {all} records, {named:.0} % with a name; {late:.1} % had to go before it came, {not_asked:.1} % were \
+             not asked for, {nameless:.1} % had none"
+        )
+    })
 }
 
 /// The number of records that a second of CPU makes and sends, if a request takes so many microseconds with and
 /// without one; a dash if that is in the noise.
-fn records(with: f64, without: f64) -> String {
+fn rate(with: f64, without: f64) -> String {
     let each = with - without;
     if each > 1e-3 { format!("{:.0} records/CPU s", 1e6 / each) } else { "-".to_owned() }
 }
@@ -236,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_a_record_costs_is_what_it_adds() {
-        assert_eq!(records(11.0, 10.0), "1000000 records/CPU s");
-        assert_eq!(records(10.0, 11.0), "-");
+        assert_eq!(rate(11.0, 10.0), "1000000 records/CPU s");
+        assert_eq!(rate(10.0, 11.0), "-");
     }
 }

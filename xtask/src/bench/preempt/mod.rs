@@ -8,13 +8,13 @@ mod beside;
 use medusa_testkit::Site;
 
 use self::beside::Beside;
-use super::Options;
 use super::load::{Load, WARM_UP, Wrk};
 use super::medusa::Medusa;
-use super::report::{Figure, Line, Machine, P99, Report, Row, highest, latencies, milliseconds, spread};
+use super::report::{Figure, Line, Machine, Measured, P99, Report, Row, Sample};
+use super::report::{highest, latencies, milliseconds, spread};
 use super::side::{Side, Wire};
+use super::{Options, medusa, report};
 use crate::error::Result;
-use crate::term;
 
 /// The site: the good handler, and the two that never end.
 const SITE: &str = r#"-- The site of `cargo xtask bench preempt`.
@@ -49,7 +49,12 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     side.press(&LOAD, WARM_UP, PATH)?;
     let warm = mebibytes();
     let besides = Beside::all(machine.cores);
-    let rows = measure(&side, &besides, options)?;
+    let server = &side;
+    let measured = besides.iter().map(|&beside| Measured {
+        row: Row::new(beside.to_string(), medusa::NAME, ""),
+        sample: Box::new(move |seconds| sample(server, beside, seconds)),
+    });
+    let rows = report::measure(measured.collect(), options)?;
     let memory = format!(
         "memory of the server: {ready:.1} MiB when ready, {warm:.1} after the warm-up, {:.1} at the end",
         mebibytes()
@@ -59,23 +64,13 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     Report { machine, notes: vec![options.spoken(&LOAD), memory], rows, lines }.finish(options)
 }
 
-fn measure(side: &Side, besides: &[Beside], options: &Options) -> Result<Vec<Row>> {
-    let mut rows: Vec<Row> =
-        besides.iter().map(|beside| Row::new(beside.to_string(), "medusa", "")).collect();
-    for round in 0..options.rounds {
-        for index in order(round, rows.len()) {
-            let press = || side.press(&LOAD, options.seconds, PATH);
-            let (counted, stopped) = besides[index].during(side, press);
-            let counted = counted?;
-            let [p50, p99] = latencies(&counted);
-            let row = &mut rows[index];
-            let mut sample = vec![(RATE, counted.per_second), p50, p99, (MAX, milliseconds(counted.max))];
-            sample.extend(stopped.map(|stopped| (STOPPED, stopped as f64)));
-            row.rounds.push(sample);
-            term::note(&format!("round {}/{}, {}", round + 1, options.rounds, row.last()));
-        }
-    }
-    Ok(rows)
+fn sample(side: &Side, beside: Beside, seconds: u32) -> Result<Sample> {
+    let (counted, stopped) = beside.during(side, || side.press(&LOAD, seconds, PATH));
+    let counted = counted?;
+    let [p50, p99] = latencies(&counted);
+    let mut sample = vec![(RATE, counted.per_second), p50, p99, (MAX, milliseconds(counted.max))];
+    sample.extend(stopped.map(|stopped| (STOPPED, stopped as f64)));
+    Ok(sample)
 }
 
 /// The p99 of each beside that of the first, which has nobody beside it.
@@ -94,20 +89,9 @@ fn lines(besides: &[Beside], rows: &[Row]) -> Vec<Line> {
     besides.iter().zip(rows).map(line).collect()
 }
 
-/// Back and forth, so that a machine that grows slower over time does so for all alike.
-fn order(round: u32, count: usize) -> Vec<usize> {
-    let forth = 0..count;
-    if round.is_multiple_of(2) { forth.collect() } else { forth.rev().collect() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rounds_go_back_and_forth() {
-        assert_eq!([order(0, 3), order(1, 3), order(2, 3)], [[0, 1, 2], [2, 1, 0], [0, 1, 2]]);
-    }
 
     #[test]
     fn each_is_told_beside_nobody() {

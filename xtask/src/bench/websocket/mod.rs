@@ -11,7 +11,7 @@ use self::client::Echo;
 use super::compare::{self, Goal, Subject, Unit};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::{Line, Machine};
+use super::report::{Line, Machine, Report};
 use super::side::{Side, Wire};
 use super::{Options, nginx};
 use crate::error::Result;
@@ -59,11 +59,12 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let subjects: Vec<Subject<'_>> =
         CASES.iter().map(|(name, echo)| subject(name, *echo, &ours, &theirs)).collect();
     let neighbour = format!("{}, with lua-resty-websocket, which does not check UTF-8", nginx::version()?);
-    let report = compare::run(&subjects, machine, vec![neighbour], options)?;
+    let rows = compare::rows(&subjects, options)?;
+    let lines = compare::lines(&subjects, &rows);
     drop(subjects);
     theirs.stop();
     ours.stop();
-    report.finish(options)
+    Report { machine, notes: vec![neighbour, options.spoken_each()], rows, lines }.finish(options)
 }
 
 fn subject<'a>(name: &'static str, echo: Echo, ours: &'a Side, theirs: &'a Side) -> Subject<'a> {
