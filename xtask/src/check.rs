@@ -1,38 +1,39 @@
 //! `cargo xtask check`: the inner loop, for the crate one works on.
 
-use crate::cli::{Arguments, Command};
+use clap::Args;
+
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::workspace::Workspace;
 use crate::{environment, term, tidy};
 
-/// The command.
-pub(crate) const COMMAND: Command = Command {
-    name: "check",
-    usage: "[CRATE]",
-    summary: "The inner loop: fmt, tidy, clippy and the tests of one crate",
-    help: "\
-CRATE is a crate of the workspace; `medusa-` may be left out (`check http`). Without it, the
-crate whose folder you stand in is checked; in the root of the repository, all of them.
+/// Runs the inner loop: fmt, tidy, clippy and the tests of one crate
+///
+/// CRATE is a crate of the workspace; `medusa-` may be left out (`check http`). Without it, the
+/// crate whose folder you stand in is checked; in the root of the repository, all of them.
+///
+/// Runs, and stops at the first that fails:
+///   1. cargo fmt --check
+///   2. cargo xtask tidy (the whole tree: it takes a moment)
+///   3. cargo clippy --all-targets -- -D warnings
+///   4. cargo nextest run (plain `cargo test` where cargo-nextest is not installed)
+///
+/// `cargo xtask ci` runs everything for all crates.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Check {
+    #[arg(value_name = "CRATE")]
+    name: Option<String>,
+}
 
-Runs, and stops at the first that fails:
-  1. cargo fmt --check
-  2. cargo xtask tidy (the whole tree: it takes a moment)
-  3. cargo clippy --all-targets -- -D warnings
-  4. cargo nextest run (plain `cargo test` where cargo-nextest is not installed)
-
-`cargo xtask ci` runs everything for all crates.",
-    run,
-};
-
-fn run(mut arguments: Arguments) -> Result {
-    let wanted = arguments.word();
-    arguments.finish()?;
-    let scope = Scope::choose(&Workspace::read()?, wanted.as_deref())?;
-    announce_and_run(&scope.fmt())?;
-    tidy::run()?;
-    announce_and_run(&scope.clippy())?;
-    announce_and_run(&scope.tests())
+impl Check {
+    pub(crate) fn run(&self) -> Result {
+        let scope = Scope::choose(&Workspace::read()?, self.name.as_deref())?;
+        announce_and_run(&scope.fmt())?;
+        tidy::run()?;
+        announce_and_run(&scope.clippy())?;
+        announce_and_run(&scope.tests())
+    }
 }
 
 fn announce_and_run(cmd: &Cmd) -> Result {

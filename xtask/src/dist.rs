@@ -3,30 +3,27 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Arguments, Command};
+use clap::Args;
+
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::term;
 use crate::workspace::Workspace;
 
-/// The command.
-pub(crate) const COMMAND: Command = Command {
-    name: "dist",
-    usage: "",
-    summary: "Build what is installed: target/dist/medusa, and its debug file",
-    help: "\
-Builds the release and divides it by `objcopy` (binutils): target/dist/medusa, stripped, is all
-that runs; target/dist/medusa.debug has functions and lines for backtraces. A backtrace finds the
-debug file beside the program, in .debug beside it, or below /usr/lib/debug; without it, it has
-addresses alone.
+/// Builds what is installed: target/dist/medusa, and its debug file
+///
+/// Builds the release and divides it by `objcopy` (binutils): target/dist/medusa, stripped, is all
+/// that runs; target/dist/medusa.debug has functions and lines for backtraces. A backtrace finds the
+/// debug file beside the program, in .debug beside it, or below /usr/lib/debug; without it, it has
+/// addresses alone.
+///
+/// Example:
+///   cargo xtask dist && sudo install target/dist/medusa /usr/local/bin/
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Dist;
 
-Example:
-  cargo xtask dist && sudo install target/dist/medusa /usr/local/bin/",
-    run,
-};
-
-fn run(arguments: Arguments) -> Result {
-    arguments.finish()?;
+pub(crate) fn run() -> Result {
     Cmd::cargo("build --release --package medusa").run()?;
     let workspace = Workspace::read()?;
     let (binary, directory) = (workspace.binary("release", "medusa"), workspace.binary("dist", ""));

@@ -6,36 +6,35 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Arguments, Command};
+use clap::Args;
+
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::{term, workspace};
 
-/// The command.
-pub(crate) const COMMAND: Command = Command {
-    name: "docs",
-    usage: "[--check]",
-    summary: "Write the generated documents again, or check that they are current",
-    help: "\
-Writes docs/medusa.d.luau (type definitions for editors: `medusa types`) and the pages of
-docs/reference/ (`medusa reference`). Every page in docs/reference/ is generated: one that the
-product no longer writes is removed.
-
-  --check   Write nothing; fail when a committed document differs from what the code says now, and
-            show where.",
-    run,
-};
+/// Writes the generated documents again, or checks that they are current
+///
+/// Writes docs/medusa.d.luau (type definitions for editors: `medusa types`) and the pages of
+/// docs/reference/ (`medusa reference`). Every page in docs/reference/ is generated: one that the
+/// product no longer writes is removed.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Docs {
+    /// Write nothing; fail when a committed document differs from what the code says now, and show where
+    #[arg(long)]
+    check: bool,
+}
 
 /// The type definitions, from `docs/`.
 const TYPES: &str = "medusa.d.luau";
 /// The folder of the reference pages, from `docs/`.
 const REFERENCE: &str = "reference";
 
-fn run(mut arguments: Arguments) -> Result {
-    let only_check = arguments.flag("--check");
-    arguments.finish()?;
-    let product = Cmd::cargo("run --quiet --locked --package medusa --");
-    if only_check { check(&product) } else { write(&product, &committed()) }
+impl Docs {
+    pub(crate) fn run(&self) -> Result {
+        let product = Cmd::cargo("run --quiet --locked --package medusa --");
+        if self.check { check(&product) } else { write(&product, &committed()) }
+    }
 }
 
 /// Fails when a committed document is not what the `product` says now.

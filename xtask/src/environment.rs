@@ -1,15 +1,9 @@
-//! What the surroundings say: arguments and environment variables.
+//! What the surroundings say.
 //!
-//! The only module that reads them, so that everything else takes what it needs as arguments.
+//! The only module that reads the environment, so that everything else takes what it needs as arguments.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-
-/// The command line without the program's name. Text that is not UTF-8 is shown with replacement characters: no
-/// command takes such an argument, and the message about it should still be printed.
-pub(crate) fn arguments() -> Vec<String> {
-    std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
-}
 
 /// The directories in which programs are looked for: `PATH`, then the system directories, which an ordinary user's
 /// `PATH` leaves out on Debian although servers such as nginx live there.

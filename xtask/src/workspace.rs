@@ -34,12 +34,12 @@ pub(crate) struct Package {
     pub(crate) dependencies: Vec<Dependency>,
     /// What is built of it.
     #[serde(default)]
-    pub(crate) targets: Vec<Target>,
+    pub(crate) targets: Vec<BuildTarget>,
 }
 
 /// One thing that is built of a package.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Target {
+pub(crate) struct BuildTarget {
     /// Its name.
     pub(crate) name: String,
     /// What it is: `bin`, `lib`, `test`.

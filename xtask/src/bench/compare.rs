@@ -50,7 +50,7 @@ pub(super) struct Subject<'a> {
 pub(super) type Press<'a> = Box<dyn Fn(&Side, u32) -> Result<Counted> + 'a>;
 
 /// Warms up, then measures every subject once a round on both sides, the neighbour first.
-pub(super) fn rows(subjects: &[Subject<'_>], options: &Options) -> Result<Vec<Row>> {
+pub(super) fn rows(subjects: &[Subject<'_>], options: &Options<'_>) -> Result<Vec<Row>> {
     let all = || subjects.iter().flat_map(|subject| subject.sides().map(move |side| (subject, side)));
     all().try_for_each(|(subject, side)| (subject.press)(side, WARM_UP).map(drop))?;
     measure(all().map(|(subject, side)| subject.on(side)).collect(), options)

@@ -23,25 +23,35 @@ mod websocket;
 
 use std::path::PathBuf;
 
-use crate::cli::{Arguments, Command};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, value_parser};
+
 use crate::error::{Error, Result};
 use crate::term;
 
-/// The command.
-pub(crate) const COMMAND: Command = Command {
-    name: "bench",
-    usage: "NAME [OPTIONS]",
-    summary: "Measure in comparison, in the same run on the same machine",
-    help: include_str!("help.txt"),
-    run,
-};
+/// Measures in comparison, in the same run on the same machine
+#[derive(Debug, Args)]
+#[command(long_about = include_str!("help.txt"))]
+pub(crate) struct BenchArgs {
+    #[arg(value_parser = PossibleValuesParser::new(BENCHES.iter().map(|bench| bench.name).chain([ALL])))]
+    name: String,
+    /// Rounds; one round measures everything that is compared once, in turn. 5 when not given (idle: 1, log, site
+    /// and live: 3)
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// Seconds of each stretch of load (idle: of holding still). 5 when not given (idle: 15, site: 3, live: 20)
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=3600))]
+    seconds: Option<u32>,
+    #[command(flatten)]
+    given: Given,
+}
 
 /// A bench.
 #[derive(Debug)]
 struct Bench {
     /// The word that selects it.
     name: &'static str,
-    run: fn(&Options) -> Result<Vec<report::Line>>,
+    run: fn(&Options<'_>) -> Result<Vec<report::Line>>,
     /// Rounds, unless the user says otherwise.
     rounds: u32,
     /// Seconds, unless the user says otherwise.
@@ -61,24 +71,35 @@ const BENCHES: [Bench; 7] = [
     Bench { name: "live", run: live::run, rounds: 3, seconds: 20, takes: &[] },
 ];
 
-/// Options of the benches.
+/// What may be given for some benches.
+#[derive(Debug, Default, Args)]
+struct Given {
+    /// http, idle and log: only these cases
+    #[arg(long = "case", value_name = "A,B", value_delimiter = ',')]
+    cases: Option<Vec<String>>,
+    /// http: another build of the program in nginx's place, of an older commit for one; each case may cost 1.03 of what
+    /// it costs there
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// idle: how many connections; 10000 when not given
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
+    connections: Option<u32>,
+    /// Also write every sample to FILE
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Options of a bench.
 #[derive(Debug)]
-struct Options {
+struct Options<'a> {
     /// How often everything is measured.
     rounds: u32,
     /// Seconds of each stretch of load (of holding still, for idle connections).
     seconds: u32,
-    /// Where every sample is written.
-    json: Option<PathBuf>,
-    /// The cases to measure, by name; all when not given.
-    cases: Option<Vec<String>>,
-    /// The number of connections that are held.
-    connections: Option<u32>,
-    /// Another build of the program, which takes nginx's place.
-    against: Option<PathBuf>,
+    given: &'a Given,
 }
 
-impl Options {
+impl Options<'_> {
     /// The load of the run, for the head of its report.
     fn spoken(&self, load: &load::Load) -> String {
         format!("{load} -d{}s, {} rounds", self.seconds, self.rounds)
@@ -91,7 +112,7 @@ impl Options {
 
     /// The `names` that are to be measured. A name nobody knows is an error.
     fn chosen<'a>(&self, names: &[&'a str]) -> Result<Vec<&'a str>> {
-        let Some(cases) = &self.cases else { return Ok(names.to_vec()) };
+        let Some(cases) = &self.given.cases else { return Ok(names.to_vec()) };
         if let Some(unknown) = cases.iter().find(|case| !names.contains(&case.as_str())) {
             let names = names.join(", ");
             return Err(Error::Usage(format!("there is no case `{unknown}`; the cases are {names}")));
@@ -100,104 +121,70 @@ impl Options {
     }
 }
 
-fn run(mut arguments: Arguments) -> Result {
-    let rounds = arguments.count("--rounds", 1000)?;
-    let seconds = arguments.count("--seconds", 3600)?;
-    let json = arguments.value("--json")?.map(Into::into);
-    let cases = arguments.value("--case")?;
-    let connections = arguments.count("--connections", 1_000_000)?;
-    let against = arguments.value("--against")?.map(PathBuf::from);
-    let name = arguments.word();
-    arguments.finish()?;
-    if name.as_deref() == Some(ALL) {
-        if cases.is_some() || connections.is_some() || against.is_some() || json.is_some() {
-            return Err(Error::Usage(format!("`bench {ALL}` takes --rounds and --seconds only")));
-        }
-        return run_all(rounds, seconds);
-    }
-    let bench = find(name.as_deref())?;
-    for (option, given) in [
-        ("--case", cases.is_some()),
-        ("--connections", connections.is_some()),
-        ("--against", against.is_some()),
-    ] {
-        if given && !bench.takes.contains(&option) {
-            return Err(Error::Usage(format!("`bench {}` does not take {option}", bench.name)));
+impl BenchArgs {
+    pub(crate) fn run(&self) -> Result {
+        let Given { cases, against, connections, json } = &self.given;
+        let given = [
+            ("--case", cases.is_some()),
+            ("--against", against.is_some()),
+            ("--connections", connections.is_some()),
+            ("--json", json.is_some()),
+        ];
+        let given: Vec<&str> = given.into_iter().filter(|(_, is)| *is).map(|(option, _)| option).collect();
+        let refuse = |option: &str| Error::Usage(format!("`bench {}` does not take {option}", self.name));
+        let Some(bench) = BENCHES.iter().find(|bench| bench.name == self.name) else {
+            return given.first().map_or_else(|| self.run_all(), |option| Err(refuse(option)));
+        };
+        match given.iter().find(|option| **option != "--json" && !bench.takes.contains(option)) {
+            Some(option) => Err(refuse(option)),
+            None => (bench.run)(&self.options(bench)).map(drop),
         }
     }
-    (bench.run)(&Options {
-        rounds: rounds.unwrap_or(bench.rounds),
-        seconds: seconds.unwrap_or(bench.seconds),
-        json,
-        cases: cases.map(|cases| cases.split(',').map(str::to_owned).collect()),
-        connections,
-        against,
-    })
-    .map(drop)
+
+    fn options(&self, bench: &Bench) -> Options<'_> {
+        let Self { rounds, seconds, given, .. } = self;
+        Options { rounds: rounds.unwrap_or(bench.rounds), seconds: seconds.unwrap_or(bench.seconds), given }
+    }
+
+    /// Runs every bench, and prints one table of what they found, also of those before one that fails. What holds still
+    /// and does not press keeps its own time, and so does what makes a number of changes within it.
+    fn run_all(&self) -> Result {
+        let mut lines = Vec::new();
+        let found = BENCHES.iter().try_for_each(|bench| {
+            let own = Options { rounds: bench.rounds, seconds: bench.seconds, given: &self.given };
+            let options = if ["idle", "live"].contains(&bench.name) { own } else { self.options(bench) };
+            lines.extend((bench.run)(&options)?);
+            Ok(())
+        });
+        term::answer(&format!("\n{}\n\n{}", report::Machine::look(), report::verdicts(&lines).markdown()));
+        found
+    }
 }
 
 /// The word for every bench, one after the other.
 const ALL: &str = "all";
 
-/// Runs every bench, and prints one table of what they found, also of those before one that fails. What holds still and does
-/// not press keeps its own time, and so does what makes a number of changes within it.
-fn run_all(rounds: Option<u32>, seconds: Option<u32>) -> Result {
-    let mut lines = Vec::new();
-    let found = BENCHES.iter().try_for_each(|bench| {
-        let presses = !["idle", "live"].contains(&bench.name);
-        let options = Options {
-            rounds: rounds.filter(|_| presses).unwrap_or(bench.rounds),
-            seconds: seconds.filter(|_| presses).unwrap_or(bench.seconds),
-            json: None,
-            cases: None,
-            connections: None,
-            against: None,
-        };
-        lines.extend((bench.run)(&options)?);
-        Ok(())
-    });
-    term::answer(&format!("\n{}\n\n{}", report::Machine::look(), report::verdicts(&lines).markdown()));
-    found
-}
-
-fn find(name: Option<&str>) -> Result<&'static Bench> {
-    let names = BENCHES.iter().map(|bench| bench.name).chain([ALL]).collect::<Vec<_>>().join(", ");
-    let Some(name) = name else {
-        return Err(Error::Usage(format!("name a bench; the benches are {names}")));
-    };
-    let bench = BENCHES.iter().find(|bench| bench.name == name);
-    bench.ok_or_else(|| Error::Usage(format!("there is no bench `{name}`; the benches are {names}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn options(cases: Option<&[&str]>) -> Options {
-        let cases = cases.map(|cases| cases.iter().map(|&case| case.to_owned()).collect());
-        Options { rounds: 1, seconds: 1, json: None, cases, connections: None, against: None }
-    }
-
     #[test]
     fn cases_are_chosen_in_their_own_order() {
         let names = ["a", "b", "c"];
-        assert_eq!(options(None).chosen(&names).expect("all"), names);
-        assert_eq!(options(Some(&["c", "a", "c"])).chosen(&names).expect("two"), ["a", "c"]);
-        let error = options(Some(&["a", "d"])).chosen(&names).expect_err("unknown").to_string();
+        let chosen = |cases: Option<&[&str]>| {
+            let cases = cases.map(|cases| cases.iter().map(|&case| case.to_owned()).collect());
+            Options { rounds: 1, seconds: 1, given: &Given { cases, ..Given::default() } }.chosen(&names)
+        };
+        assert_eq!(chosen(None).expect("all"), names);
+        assert_eq!(chosen(Some(&["c", "a", "c"])).expect("two"), ["a", "c"]);
+        let error = chosen(Some(&["a", "d"])).expect_err("unknown").to_string();
         assert!(error.starts_with("there is no case `d`; the cases are a, b, c"), "{error}");
     }
 
     #[test]
     fn the_help_tells_of_every_bench() {
         for bench in &BENCHES {
-            assert!(COMMAND.help.contains(&format!("\n  {} ", bench.name)), "{}", bench.name);
-            assert!(find(Some(bench.name)).is_ok());
+            assert!(include_str!("help.txt").contains(&format!("\n  {} ", bench.name)), "{}", bench.name);
         }
-        assert!(
-            find(Some("htpt"))
-                .expect_err("unknown")
-                .to_string()
-                .contains("http, websocket, idle, log, preempt, site, live, all")
-        );
     }
 }

@@ -157,7 +157,7 @@ pub(super) struct Measured<'a> {
 
 /// Measures all once a round, every second round backwards, so that a machine that grows slower over time does so for all
 /// alike.
-pub(super) fn measure(mut all: Vec<Measured<'_>>, options: &Options) -> Result<Vec<Row>> {
+pub(super) fn measure(mut all: Vec<Measured<'_>>, options: &Options<'_>) -> Result<Vec<Row>> {
     for round in 1..=options.rounds {
         let forth = all.iter_mut();
         let order: Box<dyn Iterator<Item = _>> =
@@ -214,9 +214,9 @@ pub(super) struct Report {
 
 impl Report {
     /// Prints the tables, writes the file of `--json`, and returns the lines for the table of all benches.
-    pub(super) fn finish(self, options: &Options) -> Result<Vec<Line>> {
+    pub(super) fn finish(self, options: &Options<'_>) -> Result<Vec<Line>> {
         term::answer(&self.told());
-        if let Some(path) = &options.json {
+        if let Some(path) = &options.given.json {
             let json = self.as_json(options);
             fs::write(path, format!("{json:#}\n")).map_err(Error::io("write", path))?;
         }
@@ -257,7 +257,7 @@ impl Report {
         table
     }
 
-    fn as_json(&self, options: &Options) -> Value {
+    fn as_json(&self, options: &Options<'_>) -> Value {
         let lines = self.lines.iter().map(|line| {
             let target = line.target.as_ref();
             json!({ "what": line.what, "medusa": line.ours, "beside": line.theirs, "ratio": line.ratio,
@@ -300,6 +300,7 @@ pub(super) fn spread(values: Vec<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Given;
 
     #[test]
     fn the_median_is_not_moved_by_one_wild_round() {
@@ -344,14 +345,15 @@ mod tests {
             };
             Measured { row: Row::new(what, "medusa", ""), sample: Box::new(sample) }
         };
-        let rows = measure(vec![measured("a"), measured("b")], &options(3)).expect("measured");
+        let rows =
+            measure(vec![measured("a"), measured("b")], &options(3, &Given::default())).expect("measured");
         assert_eq!(rows[0].what, "a");
         let at = [0, 1].map(|row: usize| rows[row].values(AT.name));
         assert_eq!(at, [[5.0, 20.0, 25.0], [10.0, 15.0, 30.0]]);
     }
 
-    fn options(rounds: u32) -> Options {
-        Options { rounds, seconds: 5, json: None, cases: None, connections: None, against: None }
+    fn options(rounds: u32, given: &Given) -> Options<'_> {
+        Options { rounds, seconds: 5, given }
     }
 
     #[test]
@@ -378,7 +380,7 @@ mod tests {
 
     #[test]
     fn the_json_holds_every_round() {
-        let json = report().as_json(&options(2));
+        let json = report().as_json(&options(2, &Given::default()));
         assert_eq!(json["rows"][0]["rounds"][1]["CPU for each µs/request"][0], 12.0);
         assert_eq!(json["verdicts"][1]["target_met"], false);
     }

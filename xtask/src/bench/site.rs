@@ -48,7 +48,7 @@ const QUIET: Figure = Figure::median("p99 ms", "", 2);
 const BESIDE: Figure = Figure::median("beside reloads", "", 2);
 
 /// Runs the bench and prints its table.
-pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
+pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let machine = Machine::look();
     let medusa = Medusa::build()?;
     let rows = SIZES.map(|mounts| measure(&medusa, &machine, mounts, options));
@@ -57,7 +57,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     Report { machine, notes: vec![options.spoken(&LOAD)], rows, lines }.finish(options)
 }
 
-fn measure(medusa: &Medusa, machine: &Machine, mounts: u32, options: &Options) -> Result<Vec<Row>> {
+fn measure(medusa: &Medusa, machine: &Machine, mounts: u32, options: &Options<'_>) -> Result<Vec<Row>> {
     let site = Site::script(&script(mounts)).file("ok.luau", OK);
     let side = medusa.start(&site, machine.cores, Wire::Plain);
     let server = side.ours();

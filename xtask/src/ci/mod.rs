@@ -8,35 +8,23 @@ mod smoke;
 
 use std::time::{Duration, Instant};
 
-use crate::cli::{Arguments, Command};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::{deny, docs, environment, fuzz, soak, term, tidy};
 
-/// The command.
-pub(crate) const COMMAND: Command = Command {
-    name: "ci",
-    usage: "[STEP]",
-    summary: "Everything CI runs; as root it first installs what is missing",
-    help: "\
-Runs the steps below and stops at the first that fails, with the command that repeats it.
-With STEP, runs that one alone.
-
-  packages  Debian packages the tests need: installed when run as root, else only named
-  fmt       every file is formatted
-  tidy      the rules of the tree (`cargo xtask help tidy`)
-  clippy    the lints of the workspace, warnings are errors
-  doc       the documentation builds, no broken link in it
-  build     the program and all tests, once for what follows
-  docs      the generated documents are current (`cargo xtask help docs`)
-  deny      what is depended on: advisories, licences, sources (`cargo xtask help deny`)
-  doctest   the examples in the documentation run
-  fuzz      the parsers stand some seconds of fuzzing (`cargo xtask help fuzz`)
-  smoke     the program starts on the sample site, answers, and ends well on SIGTERM
-  soak      a minute of scripts that misbehave and clients that attack (`cargo xtask help soak`)
-  test      all unit and integration tests",
-    run,
-};
+/// Runs everything CI runs; as root it first installs what is missing
+///
+/// Runs all steps and stops at the first that fails, with the command that repeats it. With STEP,
+/// runs that one alone. The steps, in their order:
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Ci {
+    #[arg(value_parser = PossibleValuesParser::new(steps().iter().map(Step::described)))]
+    step: Option<String>,
+}
 
 /// One step.
 struct Step {
@@ -68,6 +56,11 @@ impl Step {
         }
     }
 
+    /// As the help lists it.
+    fn described(&self) -> PossibleValue {
+        PossibleValue::new(self.name).help(self.headline)
+    }
+
     /// The line that repeats the step.
     fn repeat(&self) -> String {
         match &self.action {
@@ -78,29 +71,25 @@ impl Step {
 }
 
 fn steps() -> Vec<Step> {
-    let doc = Cmd::cargo("doc --workspace --no-deps --document-private-items --locked");
+    let cargo = Cmd::cargo;
+    let clippy = cargo("clippy --workspace --all-targets --locked -- -D warnings");
+    let doc = cargo("doc --workspace --no-deps --document-private-items --locked");
+    let doc = doc.env("RUSTDOCFLAGS", "-D warnings");
+    let doctest = cargo("test --doc --workspace --locked");
     vec![
-        Step::own("packages", "Debian packages the tests need", packages::run),
-        Step::own("fmt", "formatting", format),
-        Step::own("tidy", "the rules of the tree", tidy::run),
-        Step::program(
-            "clippy",
-            "lints",
-            Cmd::cargo("clippy --workspace --all-targets --locked -- -D warnings"),
-        ),
-        Step::program("doc", "documentation", doc.env("RUSTDOCFLAGS", "-D warnings")),
-        Step::program("build", "the program and its tests", program::build()),
-        Step::own("docs", "generated documents are current", generated),
-        Step::own("deny", "what is depended on", deny::run),
-        Step::program(
-            "doctest",
-            "examples in the documentation",
-            Cmd::cargo("test --doc --workspace --locked"),
-        ),
-        Step::own("fuzz", "coverage-guided fuzzing of the parsers", fuzz::check),
-        Step::own("smoke", "start, answer, end", smoke::run),
-        Step::own("soak", "normal clients beside hostile ones", soaked),
-        Step::program("test", "unit and integration tests", tests()),
+        Step::own("packages", "Debian packages the tests need: root installs them", packages::run),
+        Step::own("fmt", "every file is formatted", format),
+        Step::own("tidy", "the rules of the tree (`cargo xtask help tidy`)", tidy::run),
+        Step::program("clippy", "the lints of the workspace, warnings are errors", clippy),
+        Step::program("doc", "the documentation builds, no broken link in it", doc),
+        Step::program("build", "the program and all tests, once for what follows", program::build()),
+        Step::own("docs", "the generated documents are current (`cargo xtask help docs`)", generated),
+        Step::own("deny", "dependencies: advisories, licences, sources (`cargo xtask help deny`)", deny::run),
+        Step::program("doctest", "the examples in the documentation run", doctest),
+        Step::own("fuzz", "the parsers stand some seconds of fuzzing (`cargo xtask help fuzz`)", fuzz::check),
+        Step::own("smoke", "the program starts on the sample site, answers, ends well", smoke::run),
+        Step::own("soak", "a minute of misbehaviour and attacks (`cargo xtask help soak`)", soaked),
+        Step::program("test", "all unit and integration tests", tests()),
     ]
 }
 
@@ -128,18 +117,14 @@ fn tests() -> Cmd {
     }
 }
 
-fn run(mut arguments: Arguments) -> Result {
-    let only = arguments.word();
-    arguments.finish()?;
-    let mut steps = steps();
-    if let Some(only) = only {
-        let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
-        let unknown =
-            || Error::Usage(format!("`ci` has no step `{only}`; its steps are {}", names.join(", ")));
-        let at = names.iter().position(|name| *name == only).ok_or_else(unknown)?;
-        return steps.swap_remove(at).run();
+impl Ci {
+    pub(crate) fn run(&self) -> Result {
+        let steps = steps();
+        match &self.step {
+            None => run_all(&steps),
+            Some(only) => steps.iter().filter(|step| step.name == only).try_for_each(Step::run),
+        }
     }
-    run_all(&steps)
 }
 
 fn run_all(steps: &[Step]) -> Result {
@@ -179,18 +164,6 @@ fn failure(step: &Step, after: Duration, error: &Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_help_lists_the_steps_in_their_order() {
-        let listed: Vec<&str> = COMMAND
-            .help
-            .lines()
-            .filter_map(|line| line.strip_prefix("  "))
-            .filter_map(|line| line.split(' ').next())
-            .collect();
-        let real: Vec<&str> = steps().iter().map(|step| step.name).collect();
-        assert_eq!(listed, real);
-    }
 
     #[test]
     fn the_first_failure_stops_the_run_and_says_how_to_repeat_it() {

@@ -9,30 +9,25 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Arguments, Command};
+use clap::Args;
+
 use crate::cmd::Cmd;
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::workspace;
 
-pub(crate) use renew::COMMAND as ADVISORIES;
+pub(crate) use renew::Advisories;
 
-/// The command.
-pub(crate) const COMMAND: Command = Command {
-    name: "deny",
-    usage: "",
-    summary: "Check dependencies: advisories, licences, sources, duplicates",
-    help: "\
-Runs cargo-deny by deny.toml, which has a reason for every exception, on the advisories in
-xtask/advisories (`cargo xtask help advisories`), and fails when a package in Cargo.lock is new
-since those were looked up. Uses no network, but the first time: what is in Cargo.lock is
-fetched, and cargo-deny, where this version of it is not installed, is built into target/tools,
-which takes about a minute on two cores.",
-    run: |arguments: Arguments| {
-        arguments.finish()?;
-        run()
-    },
-};
+/// Checks dependencies: advisories, licences, sources, duplicates
+///
+/// Runs cargo-deny by deny.toml, which has a reason for every exception, on the advisories in
+/// xtask/advisories (`cargo xtask help advisories`), and fails when a package in Cargo.lock is new
+/// since those were looked up. Uses no network, but the first time: what is in Cargo.lock is
+/// fetched, and cargo-deny, where this version of it is not installed, is built into target/tools,
+/// which takes about a minute on two cores.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Deny;
 
 /// The version that is run. A newer one may know other lints: read its changes first.
 const VERSION: &str = "0.20.2";

@@ -4,54 +4,52 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use super::{PACKAGES, copy_into, list, locked, read, snapshot};
-use crate::cli::{Arguments, Command};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::term;
 use crate::workspace;
 
-/// The command.
-pub(crate) const COMMAND: Command = Command {
-    name: "advisories",
-    usage: "CHECKOUT|URL",
-    summary: "Renew the advisories that `deny` checks against",
-    help: "\
-Makes xtask/advisories anew from the database of RustSec: of the packages in Cargo.lock, all
-advisories. CHECKOUT is a folder with a checkout of it; a URL is cloned by git, the last
-commit alone. Advisories under other numbers (GHSA-...), which the database does not have,
-stay.
-
-Read the difference before handing it in, and run `cargo xtask deny`.",
-    run,
-};
+/// Renews the advisories that `deny` checks against
+///
+/// Makes xtask/advisories anew from the database of `RustSec`: of the packages in Cargo.lock, all
+/// advisories. Those under other numbers (GHSA-...), which the database does not have, stay.
+///
+/// Read the difference before handing it in, and run `cargo xtask deny`.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Advisories {
+    /// A folder with a checkout of the database, or a URL, of which git clones the last commit
+    #[arg(value_name = "CHECKOUT|URL")]
+    source: String,
+}
 
 /// The numbers of the database. What has a zero for its year has no number yet.
 const NUMBERED: &str = "RUSTSEC-";
 const UNNUMBERED: &str = "RUSTSEC-0000";
 
-fn run(mut arguments: Arguments) -> Result {
-    let source = arguments.word();
-    arguments.finish()?;
-    let Some(source) = source else {
-        return Err(Error::Usage("`advisories` needs a CHECKOUT of the database, or its URL".to_owned()));
-    };
-    let cloned = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
-    let checkout = if source.contains("://") {
-        Cmd::new("git").args(["clone", "--quiet", "--depth", "1", &source]).args([cloned.path()]).run()?;
-        cloned.path().to_owned()
-    } else {
-        PathBuf::from(&source)
-    };
-    let lock = read(&workspace::root().join("Cargo.lock"))?;
-    let packages = locked(&lock);
-    let count = renew(&checkout, &snapshot(), &packages)?;
-    let today = Cmd::new("date").args(["--utc", "+# %Y-%m-%d"]).output()?;
-    let names: String = packages.iter().flat_map(|name| [*name, "\n"]).collect();
-    let list = snapshot().join(PACKAGES);
-    fs::write(&list, [&*today, names.as_bytes()].concat()).map_err(Error::io("write", &list))?;
-    term::note(&format!("advisories: {count} for the packages in Cargo.lock"));
-    Ok(())
+impl Advisories {
+    pub(crate) fn run(&self) -> Result {
+        let cloned = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
+        let checkout = if self.source.contains("://") {
+            let clone = Cmd::new("git").args(["clone", "--quiet", "--depth", "1", &self.source]);
+            clone.args([cloned.path()]).run()?;
+            cloned.path()
+        } else {
+            Path::new(&self.source)
+        };
+        let lock = read(&workspace::root().join("Cargo.lock"))?;
+        let packages = locked(&lock);
+        let count = renew(checkout, &snapshot(), &packages)?;
+        let today = Cmd::new("date").args(["--utc", "+# %Y-%m-%d"]).output()?;
+        let names: String = packages.iter().flat_map(|name| [*name, "\n"]).collect();
+        let list = snapshot().join(PACKAGES);
+        fs::write(&list, [&*today, names.as_bytes()].concat()).map_err(Error::io("write", &list))?;
+        term::note(&format!("advisories: {count} for the packages in Cargo.lock"));
+        Ok(())
+    }
 }
 
 /// Replaces what is numbered in `snapshot` by what `checkout` has of `packages`. Returns how many there are.

@@ -11,56 +11,54 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use campaign::{Campaign, Outcome};
+use clap::{Args, value_parser};
 use parking_lot::Mutex;
 
-use crate::cli::{Arguments, Command};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::{term, threads};
 
-/// The command.
-pub(crate) const COMMAND: Command = Command {
-    name: "fuzz",
-    usage: "[TARGET] [OPTIONS]",
-    summary: "Fuzz the parsers (all, or one), from the kept corpus",
-    help: "\
-Builds the targets of fuzz/ with coverage counters and runs each from its corpus in
-fuzz/corpus, two at a time. What makes a target fail is kept below target/fuzz and printed
-with the command that repeats it; the fault's fix brings a test in the crate it lies in.
-
-  --seconds N    how long each target runs; 10 when not given, as in CI
-  --input FILE   runs the TARGET on this one input: repeats a failure
-  --keep         afterwards merges what was found new into fuzz/corpus, as few and as
-                 short inputs as reach the same code
-
-A new target is a file in fuzz/targets, its [[bin]] in fuzz/Cargo.toml, and a corpus of a
-few inputs that a person wrote.",
-    run,
-};
+/// Fuzzes the parsers (all, or one), from the kept corpus
+///
+/// Builds the targets of fuzz/ with coverage counters and runs each from its corpus in
+/// fuzz/corpus, two at a time. What makes a target fail is kept below target/fuzz and printed
+/// with the command that repeats it; the fault's fix brings a test in the crate it lies in.
+///
+/// A new target is a file in fuzz/targets, its `[[bin]]` in fuzz/Cargo.toml, and a corpus of a
+/// few inputs that a person wrote.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Fuzz {
+    /// The target to run; all when not given
+    target: Option<String>,
+    /// How long each target runs, in seconds
+    #[arg(long, default_value_t = SECONDS, value_parser = value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+    /// Runs the TARGET on this one input: repeats a failure
+    #[arg(long, value_name = "FILE", requires = "target")]
+    input: Option<PathBuf>,
+    /// Afterwards merges what was found new into fuzz/corpus, as few and as short inputs as reach the same code
+    #[arg(long)]
+    keep: bool,
+}
 
 /// The time that each target runs unless the user says otherwise: enough to run into what a change has broken.
 const SECONDS: u32 = 10;
 /// The number that run at once: a target has one thread.
 const AT_ONCE: usize = 2;
 
-fn run(mut arguments: Arguments) -> Result {
-    let seconds = arguments.count("--seconds", 86_400)?.unwrap_or(SECONDS);
-    let input = arguments.value("--input")?.map(PathBuf::from);
-    let keep = arguments.flag("--keep");
-    let only = arguments.word();
-    arguments.finish()?;
-    if input.is_some() && only.is_none() {
-        return Err(Error::Usage("`fuzz`: --input needs the TARGET that reads it".to_owned()));
+impl Fuzz {
+    pub(crate) fn run(&self) -> Result {
+        let campaigns = campaigns(self.target.as_deref())?;
+        if let Some(input) = &self.input {
+            return campaigns.iter().try_for_each(|campaign| campaign.repeat(input));
+        }
+        report(&run_all(&campaigns, Duration::from_secs(self.seconds.into()))?)?;
+        if self.keep {
+            campaigns.iter().try_for_each(Campaign::keep)?;
+        }
+        Ok(())
     }
-    let campaigns = campaigns(only.as_deref())?;
-    if let Some(input) = input {
-        return campaigns.iter().try_for_each(|campaign| campaign.repeat(&input));
-    }
-    report(&run_all(&campaigns, Duration::from_secs(seconds.into()))?)?;
-    if keep {
-        campaigns.iter().try_for_each(Campaign::keep)?;
-    }
-    Ok(())
 }
 
 /// Whether the targets are formatted: no command of cargo looks at two workspaces.

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use clap::{Args, value_parser};
 use medusa_testkit::{Server, Signal, Site};
 
 use self::clients::Targets;
@@ -24,33 +25,35 @@ use self::hostile::Hostile;
 use self::normal::Visits;
 use self::report::SoakReport;
 use self::watch::{Held, Named, Watch, Watched};
-use crate::cli::{Arguments, Command};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::term;
 use crate::workspace::{Workspace, runnable};
 
-/// The command.
-pub(crate) const COMMAND: Command = Command {
-    name: "soak",
-    usage: "[OPTIONS]",
-    summary: "Serve normal clients while scripts misbehave and others attack",
-    help: "\
-Starts the program on a site whose scripts misbehave in every way we know, and attacks it by
-every kind of hostile client we know, by chance, while normal clients use other mounts. All
-on 127.0.0.0/8. It fails when the server ends, when a request of a normal client is lost,
-when their p99 is more than three times that of the quiet before (and more than 100 ms; not with
---dev), when its operator is not heard, when it holds 2 GiB more than before, or when memory,
-descriptors and threads do not come back.
-
-  --minutes N   how long the trouble lasts; 10 when not given
-  --seed N      repeats the choices of a run, which says its seed; not their timing
-  --dev         the dev profile instead of a release build
-
-New ways to misbehave belong into xtask/src/soak/site/bad.luau, new kinds of clients below
-xtask/src/soak/clients.",
-    run,
-};
+/// Serves normal clients while scripts misbehave and others attack
+///
+/// Starts the program on a site whose scripts misbehave in every way we know, and attacks it by
+/// every kind of hostile client we know, by chance, while normal clients use other mounts. All
+/// on 127.0.0.0/8. It fails when the server ends, when a request of a normal client is lost,
+/// when their p99 is more than three times that of the quiet before (and more than 100 ms; not with
+/// --dev), when its operator is not heard, when it holds 2 GiB more than before, or when memory,
+/// descriptors and threads do not come back.
+///
+/// New ways to misbehave belong into xtask/src/soak/site/bad.luau, new kinds of clients below
+/// xtask/src/soak/clients.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Soak {
+    /// How long the trouble lasts
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=24 * 60))]
+    minutes: u32,
+    /// Repeats the choices of a run, which says its seed; not their timing
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The dev profile instead of a release build
+    #[arg(long)]
+    dev: bool,
+}
 
 /// The time that normal clients are alone, of ten parts of the trouble that follows; and the bounds of that.
 const QUIET: (u32, Duration, Duration) = (6, Duration::from_secs(5), Duration::from_mins(1));
@@ -66,20 +69,14 @@ const LAST_LINES: usize = 40;
 /// The time that CI gives it.
 const IN_CI: Duration = Duration::from_mins(1);
 
-fn run(mut arguments: Arguments) -> Result {
-    let minutes = arguments.count("--minutes", 24 * 60)?.unwrap_or(10);
-    let seed = match arguments.value("--seed")? {
-        None => seed_of_now(),
-        Some(text) => text
-            .parse()
-            .map_err(|_not_one| Error::Usage(format!("`soak`: --seed takes a number, not `{text}`")))?,
-    };
-    let is_dev = arguments.flag("--dev");
-    arguments.finish()?;
-    let build = Cmd::cargo("build --locked --package medusa");
-    if is_dev { build } else { build.args(["--release"]) }.run()?;
-    let program = Workspace::read()?.binary(if is_dev { "debug" } else { "release" }, "medusa");
-    soak(&program, !is_dev, seed, Duration::from_secs(u64::from(minutes) * 60))
+impl Soak {
+    pub(crate) fn run(&self) -> Result {
+        let build = Cmd::cargo("build --locked --package medusa");
+        if self.dev { build } else { build.args(["--release"]) }.run()?;
+        let program = Workspace::read()?.binary(if self.dev { "debug" } else { "release" }, "medusa");
+        let lasts = Duration::from_secs(u64::from(self.minutes) * 60);
+        soak(&program, !self.dev, self.seed.unwrap_or_else(seed_of_now), lasts)
+    }
 }
 
 /// Runs the soak as CI does: a minute, with a `program` of the dev profile.

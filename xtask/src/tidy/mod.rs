@@ -19,42 +19,37 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cli::Command;
+use clap::Args;
+
 use crate::error::{Error, Result};
 use crate::term;
 use crate::workspace::{self, Workspace};
 
-/// The command.
-pub(crate) const COMMAND: Command = Command {
-    name: "tidy",
-    usage: "",
-    summary: "Check the rules of the tree: arrows between crates, circles, names, headers",
-    help: "\
-Reads `cargo metadata`, every .rs file below crates/, fuzz/ and xtask/, and the documents; builds
-nothing, takes a moment. Each problem is printed as FILE:LINE: RULE: what is wrong; what to do.
-
-Between crates:
-  arrow     a crate depends only on crates of lower levels (levels: xtask/src/tidy/arrows.rs)
-  fence     a heavy dependency stays behind the one crate that may name it
-  place     every crate has its level
-In a crate, outside of tests:
-  circle    at most three files name each other in a circle: by `use` and by paths that begin with
-            crate:: or super::, seen through what `pub use` passes on to the file that defines the
-            thing; what a module names of the modules below it does not count
-  name      a type's name is declared once
-In several lists:
-  listed    each medusa.handler.* and medusa.log.* of the reference stands in a guide, has its kind
-            in the status and an end-to-end test; each limit has a test of its name
-In a file:
-  header    the first line is a `//!` header: what the module is, what invariant lives there
-  allow     no #[allow(...)]: #[expect(..., reason = \"...\")] says why and dies when it is stale
-  space     no tabs, no spaces at the end of a line
-  length    at most 800 lines",
-    run: |arguments| {
-        arguments.finish()?;
-        run()
-    },
-};
+/// Checks the rules of the tree: arrows between crates, circles, names, headers
+///
+/// Reads `cargo metadata`, every .rs file below crates/, fuzz/ and xtask/, and the documents; builds
+/// nothing, takes a moment. Each problem is printed as FILE:LINE: RULE: what is wrong; what to do.
+///
+/// Between crates:
+///   arrow     a crate depends only on crates of lower levels (levels: xtask/src/tidy/arrows.rs)
+///   fence     a heavy dependency stays behind the one crate that may name it
+///   place     every crate has its level
+/// In a crate, outside of tests:
+///   circle    at most three files name each other in a circle: by `use` and by paths that begin with
+///             crate:: or super::, seen through what `pub use` passes on to the file that defines the
+///             thing; what a module names of the modules below it does not count
+///   name      a type's name is declared once
+/// In several lists:
+///   listed    each medusa.handler.* and medusa.log.* of the reference stands in a guide, has its kind
+///             in the status and an end-to-end test; each limit has a test of its name
+/// In a file:
+///   header    the first line is a `//!` header: what the module is, what invariant lives there
+///   allow     no `#[allow(...)]`: `#[expect(..., reason = "...")]` says why and dies when it is stale
+///   space     no tabs, no spaces at the end of a line
+///   length    at most 800 lines
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Tidy;
 
 /// A broken rule: where, which, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

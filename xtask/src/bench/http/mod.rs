@@ -40,10 +40,10 @@ struct Pair {
 }
 
 /// Runs the bench and prints its table.
-pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
+pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let groups = options.chosen(&GROUPS)?;
     let mut cases: Vec<Case> = CASES.into_iter().filter(|case| groups.contains(&case.group)).collect();
-    let other = options.against.as_deref().map(Medusa::other).transpose()?;
+    let other = options.given.against.as_deref().map(Medusa::other).transpose()?;
     if other.is_some() {
         cases.iter_mut().for_each(Case::against_another_build);
     }
@@ -51,7 +51,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let site = Site::new();
     let machine = Machine::look();
     let pairs = start(&medusa, other.as_ref(), &site, machine.cores, &cases)?;
-    let mut notes = vec![match &options.against {
+    let mut notes = vec![match &options.given.against {
         Some(program) => format!("another build, {}", program.display()),
         None => nginx::version()?,
     }];

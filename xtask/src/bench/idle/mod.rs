@@ -65,9 +65,9 @@ struct Idle {
 }
 
 /// Runs the bench and prints its table.
-pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
+pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let chosen = options.chosen(&CASES.map(|case| case.name))?;
-    let connections = options.connections.unwrap_or(CONNECTIONS);
+    let connections = options.given.connections.unwrap_or(CONNECTIONS);
     allow_files(u64::from(connections) + OTHER_FILES)?;
     let site = Site::new().file(&format!("public{PATH}"), vec![b'm'; SIZE]);
     let machine = Machine::look();

@@ -42,7 +42,7 @@ const LONGEST: Figure = Figure { name: "longest", unit: "", decimals: 0, of_all:
 const MEMORY: Figure = Figure { name: "MiB after", unit: "", decimals: 1, of_all: highest };
 
 /// Runs the bench and prints its tables.
-pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
+pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let medusa = Medusa::build()?;
     let machine = Machine::look();
     let site = changes::site(MOUNTS);

@@ -35,7 +35,7 @@ const CONNECTIONS: u32 = 4096;
 const LOOKUPS: f64 = 1e6;
 
 /// Runs the bench and prints its table.
-pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
+pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let names: Vec<&str> = CASES.iter().map(|case| case.name).chain([lookups::NAME]).collect();
     let chosen = options.chosen(&names)?;
     // Without it there is nothing to compare with.

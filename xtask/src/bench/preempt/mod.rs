@@ -40,7 +40,7 @@ const MAX: Figure = Figure { name: "max ms", unit: "", decimals: 2, of_all: high
 const STOPPED: Figure = Figure::sum("stopped");
 
 /// Runs the bench and prints its table.
-pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
+pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let machine = Machine::look();
     let site = Site::script(SITE).file("ok.luau", OK).file("endless.luau", ENDLESS);
     let side = Medusa::build()?.start(&site, machine.cores, Wire::Plain);

@@ -40,7 +40,7 @@ const CASES: [(&str, Echo); 3] = [
 ];
 
 /// Runs the bench and prints its table.
-pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
+pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let medusa = Medusa::build()?;
     let machine = Machine::look();
     let site = Site::script(SITE).file("echo.luau", ECHO);
