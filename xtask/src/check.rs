@@ -28,11 +28,13 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn run(&self) -> Result {
-        let scope = Scope::choose(&Workspace::read()?, self.name.as_deref())?;
-        announce_and_run(&scope.fmt())?;
+        let workspace = Workspace::read()?;
+        let package = chosen(&workspace, self.name.as_deref())?;
+        let [fmt, clippy, tests] = commands(package);
+        announce_and_run(&fmt)?;
         tidy::run()?;
-        announce_and_run(&scope.clippy())?;
-        announce_and_run(&scope.tests())
+        announce_and_run(&clippy)?;
+        announce_and_run(&tests)
     }
 }
 
@@ -41,58 +43,38 @@ fn announce_and_run(cmd: &Cmd) -> Result {
     cmd.run()
 }
 
-/// The scope of a check.
-#[derive(Debug, PartialEq, Eq)]
-enum Scope {
-    Crate(String),
-    Workspace,
+/// The crate to check; `None` for all of them.
+fn chosen<'a>(workspace: &'a Workspace, wanted: Option<&str>) -> Result<Option<&'a str>> {
+    let Some(wanted) = wanted else {
+        let here = environment::current_directory();
+        return Ok(here
+            .and_then(|here| workspace.package_around(&here))
+            .map(|package| package.name.as_str()));
+    };
+    let names: Vec<&str> = workspace.packages.iter().map(|package| package.name.as_str()).collect();
+    let short = format!("medusa-{wanted}");
+    let found = [wanted, &short].into_iter().find_map(|name| names.iter().find(|known| **known == name));
+    found.map(|name| Some(*name)).ok_or_else(|| {
+        Error::Usage(format!("there is no crate `{wanted}`; the crates are {}", names.join(", ")))
+    })
 }
 
-impl Scope {
-    fn choose(workspace: &Workspace, wanted: Option<&str>) -> Result<Self> {
-        let Some(wanted) = wanted else {
-            let here = environment::current_directory();
-            let package = here.and_then(|here| workspace.package_around(&here));
-            return Ok(package.map_or(Self::Workspace, |package| Self::Crate(package.name.clone())));
-        };
-        let names = || workspace.packages.iter().map(|package| package.name.as_str());
-        let short = format!("medusa-{wanted}");
-        match names().find(|name| *name == wanted).or_else(|| names().find(|name| *name == short)) {
-            Some(name) => Ok(Self::Crate(name.to_owned())),
-            None => Err(Error::Usage(format!(
-                "there is no crate `{wanted}`; the crates are {}",
-                names().collect::<Vec<_>>().join(", ")
-            ))),
-        }
-    }
+/// What checks a crate, or all: fmt, clippy, tests.
+fn commands(package: Option<&str>) -> [Cmd; 3] {
+    let of = |cmd: Cmd, all| match package {
+        Some(name) => cmd.args(["--package", name]),
+        None => cmd.args([all]),
+    };
+    let clippy = of(Cmd::cargo("clippy --all-targets"), "--workspace").args(["--", "-D", "warnings"]);
+    [of(Cmd::cargo("fmt --check"), "--all"), clippy, of(tests(), "--workspace")]
+}
 
-    fn fmt(&self) -> Cmd {
-        match self {
-            Self::Crate(name) => Cmd::cargo("fmt --check --package").args([name]),
-            Self::Workspace => Cmd::cargo("fmt --check --all"),
-        }
+/// The test runner: cargo-nextest, or Cargo's own where that is not installed.
+pub(crate) fn tests() -> Cmd {
+    if environment::find_program("cargo-nextest").is_none() {
+        return Cmd::cargo("test --tests");
     }
-
-    fn clippy(&self) -> Cmd {
-        self.select(Cmd::cargo("clippy --all-targets")).args(["--", "-D", "warnings"])
-    }
-
-    fn tests(&self) -> Cmd {
-        if environment::find_program("cargo-nextest").is_some() {
-            self.select(
-                Cmd::cargo("nextest run --no-tests pass --test-threads").args([environment::test_threads()]),
-            )
-        } else {
-            self.select(Cmd::cargo("test"))
-        }
-    }
-
-    fn select(&self, cmd: Cmd) -> Cmd {
-        match self {
-            Self::Crate(name) => cmd.args(["--package", name]),
-            Self::Workspace => cmd.args(["--workspace"]),
-        }
-    }
+    Cmd::cargo("nextest run --no-tests pass --test-threads").args([environment::test_threads()])
 }
 
 #[cfg(test)]
@@ -110,28 +92,27 @@ mod tests {
 
     #[test]
     fn a_crate_is_found_by_its_whole_or_its_short_name() {
-        let choose = |name| Scope::choose(&workspace(), Some(name)).expect(name);
-        assert_eq!(choose("medusa-http"), Scope::Crate("medusa-http".to_owned()));
-        assert_eq!(choose("http"), Scope::Crate("medusa-http".to_owned()));
-        assert_eq!(choose("medusa"), Scope::Crate("medusa".to_owned()));
+        let workspace = workspace();
+        let found = |name| chosen(&workspace, Some(name)).expect(name);
+        assert_eq!(
+            ["medusa-http", "http", "medusa"].map(found),
+            ["medusa-http", "medusa-http", "medusa"].map(Some)
+        );
     }
 
     #[test]
     fn an_unknown_crate_lists_the_known_ones() {
-        let error = Scope::choose(&workspace(), Some("htpt")).expect_err("unknown");
+        let error = chosen(&workspace(), Some("htpt")).expect_err("unknown");
         assert!(error.to_string().contains("medusa, medusa-http, xtask"), "{error}");
     }
 
     #[test]
     fn the_commands_name_what_they_check() {
-        let one = Scope::Crate("medusa-http".to_owned());
+        let clippy = |package| commands(package)[1].to_string();
         assert_eq!(
-            one.clippy().to_string(),
+            clippy(Some("medusa-http")),
             "cargo clippy --all-targets --package medusa-http -- -D warnings"
         );
-        assert_eq!(
-            Scope::Workspace.clippy().to_string(),
-            "cargo clippy --all-targets --workspace -- -D warnings"
-        );
+        assert_eq!(clippy(None), "cargo clippy --all-targets --workspace -- -D warnings");
     }
 }

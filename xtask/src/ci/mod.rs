@@ -13,7 +13,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
-use crate::{deny, docs, environment, fuzz, soak, term, tidy};
+use crate::{check, deny, docs, fuzz, soak, term, tidy};
 
 /// Runs everything CI runs; as root it first installs what is missing
 ///
@@ -76,6 +76,7 @@ fn steps() -> Vec<Step> {
     let doc = cargo("doc --workspace --no-deps --document-private-items --locked");
     let doc = doc.env("RUSTDOCFLAGS", "-D warnings");
     let doctest = cargo("test --doc --workspace --locked");
+    let tests = check::tests().args(["--workspace", "--locked", "--no-fail-fast"]);
     vec![
         Step::own("packages", "Debian packages the tests need: root installs them", packages::run),
         Step::own("fmt", "every file is formatted", format),
@@ -89,7 +90,7 @@ fn steps() -> Vec<Step> {
         Step::own("fuzz", "the parsers stand some seconds of fuzzing (`cargo xtask help fuzz`)", fuzz::check),
         Step::own("smoke", "the program starts on the sample site, answers, ends well", smoke::run),
         Step::own("soak", "a minute of misbehaviour and attacks (`cargo xtask help soak`)", soaked),
-        Step::program("test", "all unit and integration tests", tests()),
+        Step::program("test", "all unit and integration tests", tests),
     ]
 }
 
@@ -105,16 +106,6 @@ fn generated() -> Result {
 
 fn soaked() -> Result {
     soak::check(&program::built()?)
-}
-
-/// The test runner: cargo-nextest, or Cargo's own where that is not installed.
-fn tests() -> Cmd {
-    if environment::find_program("cargo-nextest").is_some() {
-        Cmd::cargo("nextest run --workspace --locked --no-fail-fast --test-threads")
-            .args([environment::test_threads()])
-    } else {
-        Cmd::cargo("test --workspace --locked --lib --bins --tests")
-    }
 }
 
 impl Ci {
