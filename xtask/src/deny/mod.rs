@@ -7,6 +7,7 @@ mod renew;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -92,24 +93,19 @@ fn program() -> Result<PathBuf> {
     Ok(own)
 }
 
-/// Copies the advisories to where cargo-deny looks for a checkout. When that was fetched is the time of a file of git's:
-/// it refuses what is older than deny.toml says.
+/// Puts the advisories where cargo-deny looks for a checkout. When that was fetched is the time of a file of git's: it
+/// refuses what is older than deny.toml says.
 fn lay_out(snapshot: &Path, checkout: &Path) -> Result {
-    let crates = checkout.join("crates");
-    if crates.exists() {
-        fs::remove_dir_all(&crates).map_err(Error::io("remove", &crates))?;
-    }
-    for package in list(&snapshot.join("crates"))? {
-        let folder = crates.join(package.file_name().unwrap_or_default());
-        copy_into(&list(&package)?, &folder)?;
-    }
     let git = checkout.join(".git");
     fs::create_dir_all(&git).map_err(Error::io("create", &git))?;
-    let fetched = git.join("FETCH_HEAD");
-    fs::write(&fetched, "").map_err(Error::io("write", &fetched))?;
+    let crates = checkout.join("crates");
+    if crates.symlink_metadata().is_ok() {
+        fs::remove_dir_all(&crates).map_err(Error::io("remove", &crates))?;
+    }
+    symlink(snapshot.join("crates"), &crates).map_err(Error::io("create", &crates))?;
     let packages = read(&snapshot.join(PACKAGES))?;
     let day = packages.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or("1970-01-01");
-    Cmd::new("touch").args(["--date".as_ref(), day.as_ref(), fetched.as_os_str()]).run()
+    Cmd::new("touch").args(["--date", day]).args([git.join("FETCH_HEAD")]).run()
 }
 
 /// The entries of a folder, sorted.
@@ -121,15 +117,6 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Copies `files` into `folder`, which is made.
-fn copy_into(files: &[PathBuf], folder: &Path) -> Result {
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    files.iter().try_for_each(|file| {
-        let to = folder.join(file.file_name().unwrap_or_default());
-        fs::copy(file, &to).map(|_| ()).map_err(Error::io("write", &to))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,8 +126,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let checkout = folder.path().join("checkout");
         let old = checkout.join("crates/gone");
-        copy_into(&[], &old).expect("made");
-        lay_out(&snapshot(), &checkout).expect("laid out");
+        fs::create_dir_all(&old).expect("made");
+        for _ in 0..2 {
+            lay_out(&snapshot(), &checkout).expect("laid out");
+        }
         assert!(checkout.join("crates/h2/RUSTSEC-2026-0258.md").is_file());
         assert!(!old.exists());
         let fetched = fs::metadata(checkout.join(".git/FETCH_HEAD")).and_then(|file| file.modified());

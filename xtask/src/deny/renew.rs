@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 
-use super::{PACKAGES, copy_into, list, locked, read, snapshot};
+use super::{PACKAGES, list, locked, read, snapshot};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::term;
@@ -70,13 +70,13 @@ fn renew(checkout: &Path, snapshot: &Path, packages: &BTreeSet<&str>) -> Result<
         let _kept = fs::remove_dir(&package);
     }
     let mut count = 0;
-    for package in packages {
-        let known = database.join(package);
-        if known.is_dir() {
-            let advisories: Vec<PathBuf> =
-                list(&known)?.into_iter().filter(|path| is_numbered(path)).collect();
-            count += advisories.len();
-            copy_into(&advisories, &crates.join(package))?;
+    for package in packages.iter().filter(|package| database.join(package).is_dir()) {
+        let folder = crates.join(package);
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        for advisory in list(&database.join(package))?.iter().filter(|path| is_numbered(path)) {
+            let to = folder.join(advisory.file_name().unwrap_or_default());
+            fs::copy(advisory, &to).map_err(Error::io("write", &to))?;
+            count += 1;
         }
     }
     Ok(count)
