@@ -4,26 +4,21 @@
 //! server that is not the one it started.
 
 use std::fs;
-use std::io;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use medusa_testkit::{Authority, Issued};
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 
 /// The name in the certificate, which clients ask for.
 pub(super) const NAME: &str = "localhost";
-
-/// A connection to a server under load.
-pub(super) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
 /// An ECDSA P-256 certificate with its key, also as files.
 #[derive(Debug)]
@@ -78,13 +73,6 @@ impl Identity {
         config.resumption = if resume { Resumption::in_memory_sessions(64) } else { Resumption::disabled() };
         Ok(Arc::new(config))
     }
-}
-
-/// Begins TLS; the handshake takes place with the first byte written or read.
-pub(super) fn over(stream: TcpStream, config: &Arc<ClientConfig>) -> io::Result<TlsStream> {
-    let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
-    let connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
-    Ok(StreamOwned::new(connection, stream))
 }
 
 /// The settings that a client built on the system's OpenSSL (wrk, h2load) and the server at `address` agree on.

@@ -12,10 +12,12 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+use rustls::{ClientConfig, HandshakeKind};
 
 use crate::PATIENCE;
 use parse::{Framing, Head};
@@ -103,15 +105,20 @@ impl Client {
     /// Connects by TCP.
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)
-            .and_then(|stream| {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                Ok(stream)
-            })
-            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
-        Self::over(stream)
+        Self::try_connect(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+    }
+
+    /// Connects by TCP.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses, or does not answer within [`PATIENCE`].
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self::over(stream))
     }
 
     /// Goes on with a connection that was made, by [`dial`] perhaps.
@@ -146,7 +153,40 @@ impl Client {
     #[must_use]
     #[track_caller]
     pub fn encrypted(self, ca: &str, name: &str) -> Self {
-        Self { stream: self.stream.encrypted(ca, name), ..self }
+        self.encrypted_by(&Arc::new(stream::trusting(ca)), name)
+    }
+
+    /// Goes on encrypted as [`encrypted`](Self::encrypted) does, by settings of one's own.
+    ///
+    /// # Panics
+    ///
+    /// This is no TCP connection, or `name` can be none's.
+    #[must_use]
+    #[track_caller]
+    pub fn encrypted_by(self, settings: &Arc<ClientConfig>, name: &str) -> Self {
+        Self { stream: self.stream.encrypted(settings, name), ..self }
+    }
+
+    /// Whether the handshake was a full one; `None` before it, and where nothing is encrypted.
+    pub fn handshake_kind(&self) -> Option<HandshakeKind> {
+        match &self.stream {
+            Stream::Tls(stream) => stream.conn.handshake_kind(),
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+        }
+    }
+
+    /// The connection alone: what was encrypted can no longer be understood.
+    ///
+    /// # Panics
+    ///
+    /// This is no TCP connection.
+    #[track_caller]
+    pub fn into_tcp(self) -> TcpStream {
+        match self.stream {
+            Stream::Tcp(stream) => stream,
+            Stream::Tls(stream) => stream.into_parts().1,
+            Stream::Unix(_) => panic!("this is a unix socket"),
+        }
     }
 
     /// Takes the server for stuck when it does not read, or says nothing, for this long; [`PATIENCE`] by default. For one

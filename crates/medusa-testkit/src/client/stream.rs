@@ -21,12 +21,12 @@ pub(super) enum Stream {
 impl Stream {
     /// The same connection, encrypted from here on.
     #[track_caller]
-    pub(super) fn encrypted(self, ca: &str, name: &str) -> Self {
+    pub(super) fn encrypted(self, settings: &Arc<ClientConfig>, name: &str) -> Self {
         let Self::Tcp(stream) = self else {
             panic!("only a plain TCP connection can be encrypted: {self:?}")
         };
         let name = ServerName::try_from(name.to_owned()).expect("a host name or address");
-        let client = ClientConnection::new(Arc::new(trusting(ca)), name).expect("a client");
+        let client = ClientConnection::new(Arc::clone(settings), name).expect("a client");
         Self::Tls(Box::new(StreamOwned::new(client, stream)))
     }
 
@@ -55,7 +55,9 @@ impl Stream {
     }
 }
 
-fn trusting(ca: &str) -> ClientConfig {
+/// Settings that trust this authority (PEM) alone.
+#[track_caller]
+pub(super) fn trusting(ca: &str) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(ca.as_bytes()).expect("a certificate, PEM");
     roots.add(ca).expect("the certificate of an authority");

@@ -1,17 +1,17 @@
 //! Many connections that do nothing.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use medusa_testkit::dial;
+use medusa_testkit::{Client, dial};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::ClientConfig;
 
 use super::{PATH, SIZE};
 use crate::bench::side::Side;
-use crate::bench::tls::{self, Exchange};
+use crate::bench::tls::{Exchange, NAME};
 use crate::error::{Error, Result};
 use crate::threads;
 
@@ -21,8 +21,6 @@ const THREADS: u32 = 8;
 const EACH_SOURCE: u32 = 100;
 /// The time that a request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The largest head of an answer, in bytes.
-const MOST: usize = 4096;
 
 /// The connections.
 #[derive(Debug)]
@@ -31,12 +29,12 @@ pub(super) struct Herd(Vec<TcpStream>);
 impl Herd {
     /// Opens so many. With `asked`, each makes a request and reads the answer.
     pub(super) fn open(side: &Side, count: u32, asked: bool) -> Result<Self> {
-        let client = match side.identity() {
+        let encryption = match side.identity() {
             Some(identity) if asked => Some(identity.client(Exchange::X25519, false)?),
             _ => None,
         };
         let address = side.address;
-        let open = |index| one(address, index, asked, client.as_ref());
+        let open = |index| one(address, index, asked, encryption.as_ref());
         let opened = threads::together(0..THREADS, |first| {
             (first..count).step_by(THREADS as usize).map(open).collect::<io::Result<Vec<TcpStream>>>()
         });
@@ -74,20 +72,21 @@ fn one(
     address: SocketAddr,
     index: u32,
     asked: bool,
-    client: Option<&Arc<ClientConfig>>,
+    encryption: Option<&Arc<ClientConfig>>,
 ) -> io::Result<TcpStream> {
-    let mut socket = dial(source(index), address, PATIENCE, None)?;
+    let client = Client::over(dial(source(index), address, PATIENCE, None)?);
     if !asked {
-        return Ok(socket);
+        return Ok(client.into_tcp());
     }
-    let Some(client) = client else {
-        ask(&mut socket)?;
-        return Ok(socket);
+    let mut client = match encryption {
+        Some(settings) => client.encrypted_by(settings, NAME),
+        None => client,
     };
-    let mut stream = tls::over(socket, client)?;
-    ask(&mut stream)?;
-    // The session is forgotten, the connection stays open.
-    Ok(stream.into_parts().1)
+    client.try_send(format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n"))?;
+    match client.try_response("GET")? {
+        Some(answer) if answer.status == 200 && answer.body.len() == SIZE => Ok(client.into_tcp()),
+        other => Err(io::Error::other(format!("it answered {:?}", other.map(|answer| answer.status)))),
+    }
 }
 
 /// Every hundred connections another address of 127.0.0.0/8.
@@ -95,33 +94,10 @@ fn source(index: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + index / EACH_SOURCE)
 }
 
-/// One request, and the whole of its answer.
-fn ask(stream: &mut (impl Read + Write)) -> io::Result<()> {
-    stream.write_all(format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())?;
-    let mut answer = Vec::with_capacity(MOST);
-    let mut piece = [0; MOST];
-    while !is_whole(&answer)? {
-        let count = stream.read(&mut piece)?;
-        if count == 0 || answer.len() > MOST {
-            return Err(io::Error::other("it ended or went on in the middle of an answer"));
-        }
-        answer.extend_from_slice(&piece[..count]);
-    }
-    Ok(())
-}
-
-/// Whether head and body are there; another answer than 200 with the file is an error.
-fn is_whole(answer: &[u8]) -> io::Result<bool> {
-    let Some(blank) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(false) };
-    if !answer.starts_with(b"HTTP/1.1 200 ") {
-        let line = String::from_utf8_lossy(&answer[..answer.len().min(40)]).into_owned();
-        return Err(io::Error::other(format!("it answered {line:?}")));
-    }
-    Ok(answer.len() - blank - 4 >= SIZE)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use crate::bench::idle::accepted;
     use crate::bench::nginx;
@@ -161,15 +137,5 @@ mod tests {
         (&herd.0[0]).write_all(b"GET /tiny.bin HTTP/1.0\r\n\r\n").expect("write");
         let error = herd.hold(&side, PATIENCE).expect_err("one is closed").to_string();
         assert!(error.contains("closed or wrote to 1 of 2"), "{error}");
-    }
-
-    #[test]
-    fn an_answer_is_whole_with_its_body() {
-        let head = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n".to_vec();
-        assert!(!is_whole(&head[..head.len() - 1]).expect("a part"));
-        assert!(!is_whole(&head).expect("no body"));
-        assert!(is_whole(&[head, vec![b'm'; SIZE]].concat()).expect("whole"));
-        let error = is_whole(b"HTTP/1.1 503 No\r\n\r\n").expect_err("refused").to_string();
-        assert!(error.contains("503"), "{error}");
     }
 }

@@ -4,25 +4,21 @@
 //! several times in cost. This client decides which it wants, and counts a handshake of the other kind as an error.
 
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use medusa_testkit::load::Broken;
+use medusa_testkit::{Client, Response};
 use rustls::{ClientConfig, HandshakeKind};
 
 use super::{Counted, Target, of_latencies};
-use crate::bench::tls::{self, Exchange};
+use crate::bench::tls::{Exchange, NAME};
 use crate::error::{Error, Result};
 use crate::threads;
 
 /// Threads, each with one connection at a time: enough that the server always has one to work on.
 const THREADS: usize = 16;
-/// The time that a connection may take as a whole, per step.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The most that is read of a response, in bytes.
-const MOST: u64 = 1 << 16;
 
 /// A load of handshakes.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +33,6 @@ pub(in crate::bench) struct Handshakes {
 #[derive(Debug, Default)]
 struct Tally {
     latencies: Vec<Duration>,
-    bytes: u64,
     broken: Broken,
     /// Handshakes of another kind than was wanted, and answers other than 200.
     failed: u64,
@@ -59,7 +54,7 @@ impl Handshakes {
         for tally in tallies {
             all.add(tally?);
         }
-        let counted = of_latencies(all.latencies, start.elapsed(), all.bytes);
+        let counted = of_latencies(all.latencies, start.elapsed(), 0);
         Ok(Counted { broken: all.broken, failed: all.failed, ..counted })
     }
 
@@ -74,9 +69,8 @@ impl Handshakes {
             match connection(client, target) {
                 Ok((kind, answer)) => {
                     tally.latencies.push(began.elapsed());
-                    tally.bytes += answer.len() as u64;
                     let wanted = if self.resumed { HandshakeKind::Resumed } else { HandshakeKind::Full };
-                    if kind != Some(wanted) || !answer.starts_with(b"HTTP/1.1 200") {
+                    if kind != Some(wanted) || answer.status != 200 {
                         tally.failed += 1;
                     }
                 }
@@ -89,27 +83,22 @@ impl Handshakes {
     }
 }
 
-/// One connection from beginning to end: how it began, and the whole answer.
+/// One connection from beginning to end: how it began, and the answer.
 fn connection(
-    client: &Arc<ClientConfig>,
+    settings: &Arc<ClientConfig>,
     target: Target<'_>,
-) -> io::Result<(Option<HandshakeKind>, Vec<u8>)> {
-    let socket = TcpStream::connect_timeout(&target.address, PATIENCE)?;
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    let mut stream = tls::over(socket, client)?;
+) -> io::Result<(Option<HandshakeKind>, Response)> {
+    let mut client = Client::try_connect(target.address)?.encrypted_by(settings, NAME);
     let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", target.path);
-    stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    Read::by_ref(&mut stream).take(MOST).read_to_end(&mut answer)?;
-    Ok((stream.conn.handshake_kind(), answer))
+    client.try_send(request)?;
+    let answer = client.try_response("GET")?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    client.closed().map_err(io::Error::other)?;
+    Ok((client.handshake_kind(), answer))
 }
 
 impl Tally {
     fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
-        self.bytes += other.bytes;
         self.broken.connect += other.broken.connect;
         self.broken.read += other.broken.read;
         self.broken.timeout += other.broken.timeout;
