@@ -166,6 +166,11 @@ impl Server {
     }
 
     /// Its process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The number of its process.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }

@@ -12,8 +12,8 @@ use crate::cmd::Cmd;
 use crate::environment::find_program;
 use crate::error::{Error, Result};
 
-/// Where Debian's packages put dynamic modules.
-const MODULES: &str = "/usr/lib/nginx/modules";
+/// Room for connections in each worker: far more than any load has, but for idle ones.
+const CONNECTIONS: u32 = 4096;
 
 /// An nginx, and what it serves.
 #[derive(Debug)]
@@ -28,7 +28,12 @@ pub(super) struct Nginx<'a> {
     pub(super) access_log: Option<&'a Path>,
 }
 
-impl Nginx<'_> {
+impl<'a> Nginx<'a> {
+    /// One that serves these documents by so many workers, in the clear and without a log.
+    pub(super) fn new(public: &'a Path, workers: usize) -> Self {
+        Self { public, workers, connections: CONNECTIONS, wire: Wire::Plain, access_log: None }
+    }
+
     /// Starts it in `folder`, which is made for its configuration and temporary files.
     pub(super) fn start(&self, folder: &Path) -> Result<Side> {
         let address =
@@ -46,90 +51,23 @@ impl Nginx<'_> {
     }
 
     fn configuration(&self, address: SocketAddr, root: bool) -> String {
-        // Started by root, workers would change to a user that may not read a temporary folder.
-        let user = if root { "user root;" } else { "" };
-        let Self { public, workers, connections, .. } = self;
-        let public = public.display();
-        let listen = self.listen(address);
-        // What it keeps beside its connections: listeners, logs, files being sent.
-        let files = u64::from(*connections) + 2000;
         let access_log = match self.access_log {
             None => "access_log off".to_owned(),
             Some(path) => format!("access_log \"{}\" combined buffer=64k flush=1s", path.display()),
         };
-        format!(
-            r#"load_module {MODULES}/ndk_http_module.so;
-load_module {MODULES}/ngx_http_lua_module.so;
-{user}
-daemon off;
-pid nginx.pid;
-worker_processes {workers};
-worker_rlimit_nofile {files};
-error_log stderr notice;
-events {{
-    worker_connections {connections};
-}}
-http {{
-    {access_log};
-    sendfile on;
-    open_file_cache max=1000;
-    keepalive_requests 100000000;
-    keepalive_timeout 600s;
-    client_header_timeout 600s;
-    default_type application/octet-stream;
-    types {{ text/plain txt; }}
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    gzip_http_version 1.0;
-    gzip_comp_level 5;
-    gzip_types text/plain;
-    init_by_lua_block {{
-        local file = io.open("{public}/text.txt")
-        text = file and file:read("*a")
-    }}
-    server {{
-        {listen}
-        location / {{
-            root "{public}";
-            log_not_found off;
-        }}
-        location = /text.txt {{
-            root "{public}";
-            gzip on;
-        }}
-        location = /text {{
-            gzip on;
-            default_type text/plain;
-            content_by_lua_block {{ ngx.print(text) }}
-        }}
-        location ~ ^/hello/(.*)$ {{
-            default_type text/plain;
-            content_by_lua_block {{
-                ngx.print("Hello, ", ngx.var[1], "!\n")
-            }}
-        }}
-        location = /echo {{
-            content_by_lua_block {{
-                local socket = require("nginx.websocket.server"):new({{ timeout = 60000, max_payload_len = 65535 }})
-                while true do
-                    local data, kind = socket:recv_frame()
-                    if kind == "text" then
-                        socket:send_text(data)
-                    elseif kind == "binary" then
-                        socket:send_binary(data)
-                    else
-                        return socket:send_close()
-                    end
-                end
-            }}
-        }}
-    }}
-}}
-"#
-        )
+        let values = [
+            // Started by root, workers would change to a user that may not read a temporary folder.
+            ("user", if root { "user root;" } else { "" }.to_owned()),
+            ("workers", self.workers.to_string()),
+            // What it keeps beside its connections: listeners, logs, files being sent.
+            ("files", (u64::from(self.connections) + 2000).to_string()),
+            ("connections", self.connections.to_string()),
+            ("access_log", access_log),
+            ("public", self.public.display().to_string()),
+            ("listen", self.listen(address)),
+        ];
+        let fill = |text: String, (name, value): (&str, String)| text.replace(&format!("@{name}@"), &value);
+        values.into_iter().fold(include_str!("nginx.conf").to_owned(), fill)
     }
 
     /// TLS as its manual recommends: the versions are those of Debian's own configuration less the obsolete ones, the
@@ -173,7 +111,7 @@ fn free_address() -> io::Result<SocketAddr> {
 #[cfg(test)]
 pub(super) fn with_a_file(folder: &Path, wire: Wire) -> Side {
     fs::write(folder.join("tiny.bin"), [b'm'; 128]).expect("a file");
-    let nginx = Nginx { public: folder, workers: 1, connections: 1000, wire, access_log: None };
+    let nginx = Nginx { wire, ..Nginx::new(folder, 1) };
     nginx.start(&folder.join("nginx")).expect("nginx starts")
 }
 
@@ -185,7 +123,7 @@ mod tests {
     use crate::bench::tls::Identity;
 
     fn nginx(wire: Wire) -> Nginx<'static> {
-        Nginx { public: Path::new("/tmp/a b"), workers: 3, connections: 50, wire, access_log: None }
+        Nginx { connections: 50, wire, ..Nginx::new(Path::new("/tmp/a b"), 3) }
     }
 
     #[test]
@@ -206,6 +144,7 @@ mod tests {
         assert!(nginx(Wire::Plain).configuration(address, false).contains("access_log off;"));
         let logged = Nginx { access_log: Some(Path::new("/tmp/a.log")), ..nginx(Wire::Plain) };
         let text = logged.configuration(address, false);
+        assert!(!text.contains('@'), "{text}");
         assert!(text.contains("access_log \"/tmp/a.log\" combined buffer=64k flush=1s;"), "{text}");
     }
 

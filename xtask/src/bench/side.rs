@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use medusa_testkit::{Lines, Process, Server, Signal, cpu, memory, process};
+use medusa_testkit::{Process, Server, Signal, cpu, memory, process};
 
 use super::load::{Counted, Load, Target, errors};
 use super::tls::Identity;
@@ -75,7 +75,11 @@ impl Side {
 
     /// The error that it did `what`, with its last lines.
     pub(super) fn fault(&self, what: &str) -> Error {
-        Error::Found(format!("{} {what}; its last lines:\n{}", self.name, last_lines(self.stderr())))
+        Error::Found(format!(
+            "{} {what}; its last lines:\n{}",
+            self.name,
+            last_lines(&self.process().stderr().text())
+        ))
     }
 
     /// The server, if it is ours.
@@ -108,24 +112,20 @@ impl Side {
     }
 
     fn processes(&self) -> impl Iterator<Item = u32> {
-        let main = match &self.running {
-            Running::Ours(server) => server.pid(),
-            Running::Another(process) => process.pid(),
-        };
+        let main = self.process().pid();
         std::iter::once(main).chain(process::children(main))
     }
 
-    fn stderr(&self) -> &Lines {
+    fn process(&self) -> &Process {
         match &self.running {
-            Running::Ours(server) => server.stderr(),
-            Running::Another(process) => process.stderr(),
+            Running::Ours(server) => server.process(),
+            Running::Another(process) => process,
         }
     }
 }
 
 /// The last of what a server has said.
-fn last_lines(message: &Lines) -> String {
-    let text = message.text();
+fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }

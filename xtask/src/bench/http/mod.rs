@@ -26,8 +26,6 @@ use crate::error::{Error, Result};
 const MOST: usize = 101_000_000;
 /// The time that the largest answer may take to begin or go on.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Connections each of nginx's workers has room for.
-const CONNECTIONS: u32 = 4096;
 
 /// Both servers with the same listener.
 #[derive(Debug)]
@@ -98,7 +96,7 @@ fn start(
         let theirs = if let Some(other) = other {
             other.start(&scripts, workers, wire)
         } else {
-            let nginx = Nginx { public: &public, workers, connections: CONNECTIONS, wire, access_log: None };
+            let nginx = Nginx { wire, ..Nginx::new(&public, workers) };
             nginx.start(&site.at(&format!("nginx-{name}")))?
         };
         pairs.push(Pair { listener, ours, theirs, _scripts: scripts });

@@ -148,15 +148,11 @@ impl Idle {
     }
 
     fn start_nginx(&self, case: Kept, folder: &Site) -> Result<Side> {
-        let nginx = Nginx {
-            public: &self.site.at("public"),
-            workers: self.workers,
-            // One worker may accept them all.
-            connections: self.connections + 100,
-            wire: self.wire(case),
-            access_log: None,
-        };
-        nginx.start(&folder.at("nginx"))
+        let public = self.site.at("public");
+        // One worker may accept them all.
+        let connections = self.connections + 100;
+        Nginx { connections, wire: self.wire(case), ..Nginx::new(&public, self.workers) }
+            .start(&folder.at("nginx"))
     }
 
     fn script(&self, case: Kept) -> Site {

@@ -38,40 +38,6 @@ pub(in crate::bench) enum Pipeline {
     Deep(u32),
 }
 
-/// What makes wrk pipeline: a request that is several. wrk counts every answer, and takes the time of the last.
-const SCRIPT: &str = "\
-local batch
-init = function(args)
-  local one = {}
-  for i = 1, tonumber(args[1]) do one[i] = wrk.format() end
-  batch = table.concat(one)
-end
-request = function() return batch end
-";
-
-/// What makes requests come from many addresses of 10.0.0.0/8, each of wrk's threads from every second one.
-const CLIENTS: &str = "\
-local threads = 0
-setup = function(thread) thread:set(\"first\", threads) threads = threads + 1 end
-local most, next
-init = function(args) most = tonumber(args[1]) next = first end
-request = function()
-  next = (next + 2) % most
-  local high, low = math.floor(next / 250) % 250, next % 250
-  return wrk.format(nil, nil, { [\"X-Forwarded-For\"] = \"10.\" .. math.floor(next / 62500) .. \".\" .. high .. \".\" .. low })
-end
-";
-
-/// What makes each of wrk's threads ask for one path after the other.
-const PATHS: &str = "\
-local requests, at = {}, 0
-init = function(args) for i, path in ipairs(args) do requests[i] = wrk.format(nil, path) end end
-request = function()
-  at = at % #requests + 1
-  return requests[at]
-end
-";
-
 impl Wrk {
     /// What every bench presses with unless it says otherwise.
     pub(in crate::bench) const USUAL: Self = Self {
@@ -110,10 +76,12 @@ impl Wrk {
     /// The script in a file, and its arguments.
     fn script(&self) -> Result<Option<(NamedTempFile, Vec<String>)>> {
         let (text, arguments) = match (self.pipeline, self.clients, self.paths) {
-            (Pipeline::Deep(depth), ..) => (SCRIPT, vec![depth.to_string()]),
+            (Pipeline::Deep(depth), ..) => (include_str!("pipeline.lua"), vec![depth.to_string()]),
             (Pipeline::Off, 0, []) => return Ok(None),
-            (Pipeline::Off, 0, paths) => (PATHS, paths.iter().map(|&path| path.to_owned()).collect()),
-            (Pipeline::Off, clients, _) => (CLIENTS, vec![clients.to_string()]),
+            (Pipeline::Off, 0, paths) => {
+                (include_str!("paths.lua"), paths.iter().map(|&path| path.to_owned()).collect())
+            }
+            (Pipeline::Off, clients, _) => (include_str!("clients.lua"), vec![clients.to_string()]),
         };
         let file = NamedTempFile::with_suffix(".lua").and_then(|mut file| {
             file.write_all(text.as_bytes())?;

@@ -29,8 +29,6 @@ use crate::error::Result;
 
 /// The file that is asked for, in bytes: the smaller the answer, the more its record weighs.
 const FILE_SIZE: usize = 4096;
-/// Connections each of nginx's workers has room for.
-const CONNECTIONS: u32 = 4096;
 /// Cached lookups per second of a core: at least so many.
 const LOOKUPS: f64 = 1e6;
 
@@ -88,11 +86,8 @@ impl Servers {
         let ours = medusa.start(&scripts, workers, Wire::Plain);
         let log = scripts.at("nginx.log");
         let nginx = case.nginx.map(|logged| Nginx {
-            public,
-            workers,
-            connections: CONNECTIONS,
-            wire: Wire::Plain,
             access_log: logged.then_some(log.as_path()),
+            ..Nginx::new(public, workers)
         });
         let theirs = nginx.map(|nginx| nginx.start(&scripts.at("nginx"))).transpose()?;
         Ok(Self { case, _scripts: scripts, theirs, ours })

@@ -29,8 +29,6 @@ return function(req)
 \tend)
 end
 ";
-/// Room for the connections of the bench, in each of nginx's workers.
-const CONNECTIONS: u32 = 1024;
 
 /// What is echoed: a chat's pace, a busy feed, and bulk.
 const CASES: [(&str, Echo); 3] = [
@@ -45,14 +43,7 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let machine = Machine::look();
     let site = Site::script(SITE).file("echo.luau", ECHO);
     let ours = medusa.start(&site, machine.cores, Wire::Plain);
-    let nginx = Nginx {
-        public: site.path(),
-        workers: machine.cores,
-        connections: CONNECTIONS,
-        wire: Wire::Plain,
-        access_log: None,
-    };
-    let theirs = nginx.start(&site.at("nginx"))?;
+    let theirs = Nginx::new(site.path(), machine.cores).start(&site.at("nginx"))?;
     for side in [&theirs, &ours] {
         client::rehearse(side)?;
     }
