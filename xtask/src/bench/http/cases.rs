@@ -1,7 +1,7 @@
 //! What both servers are asked for, case by case.
 
 use crate::bench::compare::{Goal, Unit};
-use crate::bench::load::{H2load, Handshakes, Load, Pipeline, Wrk};
+use crate::bench::load::{Asks, H2load, Handshakes, Load, Wrk};
 use crate::bench::tls::Exchange;
 
 /// One thing that is asked for.
@@ -121,7 +121,7 @@ const PIPELINE: Case = Case {
     group: "pipeline",
     name: ONE_DEEP,
     path: "/tiny.bin",
-    load: Load::Wrk(Wrk { pipeline: Pipeline::Deep(1), ..Wrk::USUAL }),
+    load: Load::Wrk(Wrk { asks: Asks::Pipelined(1), ..Wrk::USUAL }),
     goal: Goal::Open,
     ..SMALL
 };
@@ -179,7 +179,7 @@ pub(super) const CASES: [Case; 26] = [
     PIPELINE,
     Case {
         name: "pipeline, 16 deep",
-        load: Load::Wrk(Wrk { pipeline: Pipeline::Deep(16), ..Wrk::USUAL }),
+        load: Load::Wrk(Wrk { asks: Asks::Pipelined(16), ..Wrk::USUAL }),
         goal: Goal::Gain { over: ONE_DEEP, at_least: 4.0 },
         ..PIPELINE
     },

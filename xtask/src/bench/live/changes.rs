@@ -16,8 +16,6 @@ use crate::error::{Error, Result};
 
 /// The number of changes in a round.
 pub(super) const CHANGES: u32 = 1_000;
-/// The kinds of them.
-const KINDS: u32 = 8;
 /// The share of the load's time over which they are spread: the last one is to be made before that is over.
 const SPREAD: f64 = 0.9;
 /// The time that a statement may take.
@@ -66,7 +64,7 @@ pub(super) struct Changes {
     session: BufReader<UnixStream>,
     /// Where a listener comes and goes.
     spare: SocketAddr,
-    made: u32,
+    made: usize,
 }
 
 impl Changes {
@@ -152,43 +150,36 @@ struct Change {
     seen: Option<(&'static str, String)>,
 }
 
+/// The kinds of changes: a statement, what is asked for to see it done, and what the answer has. `TURN` is a number that
+/// is another each time, `VERSION` is 1 and 0 in turns.
+const KINDS: [(&str, Option<(&str, &str)>); 8] = [
+    ("fn:replace(function() return 'TURN' end)", Some(("/function", "TURN"))),
+    ("script:replace(medusa.handler.script('VERSION.luau'))", Some(("/script", "VERSION"))),
+    ("files:replace(medusa.handler.files('VERSION'))", Some(("/files/page.txt", "VERSION"))),
+    (
+        "wrapped:replace(medusa.handler.headers({ set = { change = 'TURN' } }, medusa.handler.script('0.luau')))",
+        Some(("/wrapped", "TURN")),
+    ),
+    ("web:set_log(medusa.log.file('VERSION.log', { rotate = '16MB', keep = 1 }))", None),
+    ("timer:cancel() timer = medusa.every(0.05, function() ticks += 1 end)", None),
+    (
+        "spare = medusa.http.server { listen = 'SPARE', name = 'spare' } \
+         spare:mount('/spare', function() return 'TURN' end)",
+        Some((SPARE, "TURN")),
+    ),
+    ("spare:remove()", None),
+];
+
 impl Change {
     /// The change of this number: of each kind in turn, each with the other version of what it puts on.
-    fn new(number: u32, spare: SocketAddr) -> Self {
-        let (turn, kind) = (number / KINDS + 1, number % KINDS);
-        let version = turn % 2;
-        let (statement, seen) = match kind {
-            0 => (format!("fn:replace(function() return '{turn}' end)"), Some(("/function", turn))),
-            1 => (
-                format!("script:replace(medusa.handler.script('{version}.luau'))"),
-                Some(("/script", version)),
-            ),
-            2 => (
-                format!("files:replace(medusa.handler.files('{version}'))"),
-                Some(("/files/page.txt", version)),
-            ),
-            3 => (
-                format!(
-                    "wrapped:replace(medusa.handler.headers({{ set = {{ change = '{turn}' }} }}, \
-                     medusa.handler.script('0.luau')))"
-                ),
-                Some(("/wrapped", turn)),
-            ),
-            4 => (
-                format!("web:set_log(medusa.log.file('{version}.log', {{ rotate = '16MB', keep = 1 }}))"),
-                None,
-            ),
-            5 => ("timer:cancel() timer = medusa.every(0.05, function() ticks += 1 end)".to_owned(), None),
-            6 => (
-                format!(
-                    "spare = medusa.http.server {{ listen = '{spare}', name = 'spare' }} \
-                     spare:mount('{SPARE}', function() return '{turn}' end)"
-                ),
-                Some((SPARE, turn)),
-            ),
-            _ => ("spare:remove()".to_owned(), None),
+    fn new(number: usize, spare: SocketAddr) -> Self {
+        let turn = number / KINDS.len() + 1;
+        let (statement, seen) = KINDS[number % KINDS.len()];
+        let fill = |text: &str| {
+            let text = text.replace("TURN", &turn.to_string()).replace("SPARE", &spare.to_string());
+            text.replace("VERSION", &(turn % 2).to_string())
         };
-        Self { statement, seen: seen.map(|(path, expected)| (path, expected.to_string())) }
+        Self { statement: fill(statement), seen: seen.map(|(path, expected)| (path, fill(expected))) }
     }
 }
 
@@ -213,7 +204,7 @@ mod tests {
         let spare = SocketAddr::from(([127, 0, 0, 1], 1));
         let statement = |number| Change::new(number, spare).statement;
         for number in 0..4 {
-            assert_ne!(statement(number), statement(number + KINDS), "{number}");
+            assert_ne!(statement(number), statement(number + KINDS.len()), "{number}");
             assert_ne!(statement(number), statement(number + 1), "{number}");
         }
         assert!(!statement(1).contains('0'), "the script begins with 0: {}", statement(1));

@@ -13,7 +13,7 @@ use medusa_testkit::OwnAddress;
 
 use self::changes::{CHANGES, Changes};
 use self::long_lived::LongLived;
-use super::load::{Counted, Load, WARM_UP, Wrk};
+use super::load::{Asks, Counted, Load, WARM_UP, Wrk};
 use super::medusa::Medusa;
 use super::report::{Figure, Line, Machine, Measured, Report, Row, highest, milliseconds};
 use super::side::{Side, Wire};
@@ -25,7 +25,7 @@ use crate::threads::joined;
 const MOUNTS: u32 = 1_000;
 /// What wrk asks for, all of it changed meanwhile.
 const PATHS: &[&str] = &["/function", "/script", "/files/page.txt", "/wrapped"];
-const LOAD: Load = Load::Wrk(Wrk { paths: PATHS, ..Wrk::USUAL });
+const LOAD: Load = Load::Wrk(Wrk { asks: Asks::For(PATHS), ..Wrk::USUAL });
 /// The memory that the server may hold more after the last round than after the first, in MiB: all that a thousand changes
 /// leave behind is bounded, and there after the first.
 const GROWTH: f64 = 16.0;

@@ -15,7 +15,7 @@ use medusa_testkit::load::Broken;
 
 pub(super) use self::h2load::H2load;
 pub(super) use self::handshakes::Handshakes;
-pub(super) use self::wrk::{Pipeline, Wrk};
+pub(super) use self::wrk::{Asks, Wrk};
 use super::tls::Identity;
 use crate::error::Result;
 

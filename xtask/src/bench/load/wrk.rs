@@ -18,37 +18,28 @@ pub(in crate::bench) struct Wrk {
     pub(in crate::bench) patience: u32,
     /// A field that every request has beside `Host`.
     pub(in crate::bench) header: Option<&'static str>,
-    /// The number of requests that a connection has in flight.
-    pub(in crate::bench) pipeline: Pipeline,
-    /// The requests come from so many addresses, all different, by `X-Forwarded-For`; 0: no such field. Not with a
-    /// pipeline.
-    pub(in crate::bench) clients: u32,
-    /// The paths that are asked for in turn, in place of the target's; none: that one alone. Not with a pipeline, or clients.
-    pub(in crate::bench) paths: &'static [&'static str],
+    pub(in crate::bench) asks: Asks,
     /// Every answer must be 4xx or 5xx, not 2xx.
     pub(in crate::bench) refused: bool,
 }
 
-/// The number of requests that a connection has in flight.
+/// What a connection asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::bench) enum Pipeline {
-    /// One; wrk makes it itself.
-    Off,
-    /// So many, written at once when the last answer of the batch before has come.
-    Deep(u32),
+pub(in crate::bench) enum Asks {
+    /// The target's path, one request at a time; wrk makes it itself.
+    Singly,
+    /// So many at once, written when the last answer of the batch before has come.
+    Pipelined(u32),
+    /// One at a time, from so many addresses, all different, by `X-Forwarded-For`.
+    As(u32),
+    /// One at a time for these paths in turn, in place of the target's.
+    For(&'static [&'static str]),
 }
 
 impl Wrk {
     /// What every bench presses with unless it says otherwise.
-    pub(in crate::bench) const USUAL: Self = Self {
-        connections: 64,
-        patience: 2,
-        header: None,
-        pipeline: Pipeline::Off,
-        clients: 0,
-        paths: &[],
-        refused: false,
-    };
+    pub(in crate::bench) const USUAL: Self =
+        Self { connections: 64, patience: 2, header: None, asks: Asks::Singly, refused: false };
 
     pub(super) fn press(&self, seconds: u32, target: Target<'_>) -> Result<Counted> {
         let script = self.script()?;
@@ -75,13 +66,13 @@ impl Wrk {
 
     /// The script in a file, and its arguments.
     fn script(&self) -> Result<Option<(NamedTempFile, Vec<String>)>> {
-        let (text, arguments) = match (self.pipeline, self.clients, self.paths) {
-            (Pipeline::Deep(depth), ..) => (include_str!("pipeline.lua"), vec![depth.to_string()]),
-            (Pipeline::Off, 0, []) => return Ok(None),
-            (Pipeline::Off, 0, paths) => {
+        let (text, arguments) = match self.asks {
+            Asks::Singly => return Ok(None),
+            Asks::Pipelined(depth) => (include_str!("pipeline.lua"), vec![depth.to_string()]),
+            Asks::As(clients) => (include_str!("clients.lua"), vec![clients.to_string()]),
+            Asks::For(paths) => {
                 (include_str!("paths.lua"), paths.iter().map(|&path| path.to_owned()).collect())
             }
-            (Pipeline::Off, clients, _) => (include_str!("clients.lua"), vec![clients.to_string()]),
         };
         let file = NamedTempFile::with_suffix(".lua").and_then(|mut file| {
             file.write_all(text.as_bytes())?;
@@ -103,11 +94,11 @@ impl fmt::Display for Wrk {
         if let Some(header) = self.header {
             write!(f, " -H '{header}'")?;
         }
-        match self.pipeline {
-            Pipeline::Off if self.clients > 0 => write!(f, ", from {} addresses", self.clients),
-            Pipeline::Off if !self.paths.is_empty() => write!(f, ", for {} paths in turn", self.paths.len()),
-            Pipeline::Off => Ok(()),
-            Pipeline::Deep(depth) => write!(f, ", {depth} in flight each"),
+        match self.asks {
+            Asks::Singly => Ok(()),
+            Asks::Pipelined(depth) => write!(f, ", {depth} in flight each"),
+            Asks::As(clients) => write!(f, ", from {clients} addresses"),
+            Asks::For(paths) => write!(f, ", for {} paths in turn", paths.len()),
         }
     }
 }
@@ -120,9 +111,9 @@ mod tests {
     fn a_load_reads_as_it_is_typed() {
         assert_eq!(Wrk::USUAL.to_string(), "wrk -t2 -c64");
         assert_eq!(Wrk { connections: 1, ..Wrk::USUAL }.to_string(), "wrk -t1 -c1");
-        let deep = Wrk { header: Some("A: b"), pipeline: Pipeline::Deep(16), ..Wrk::USUAL };
+        let deep = Wrk { header: Some("A: b"), asks: Asks::Pipelined(16), ..Wrk::USUAL };
         assert_eq!(deep.to_string(), "wrk -t2 -c64 -H 'A: b', 16 in flight each");
-        let two = Wrk { paths: &["/a", "/b"], ..Wrk::USUAL };
+        let two = Wrk { asks: Asks::For(&["/a", "/b"]), ..Wrk::USUAL };
         assert_eq!(two.to_string(), "wrk -t2 -c64, for 2 paths in turn");
     }
 }

@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use super::receiver::Receivers;
+use crate::bench::load::Asks;
 
 /// The case that all others are compared with: no log.
 pub(super) const NONE: &str = "none";
 /// The case that those with a log elsewhere are compared with.
 pub(super) const FILE: &str = "file";
+/// The case that those with host names are compared with.
+pub(super) const ADDRESSES: &str = "addresses";
 
 /// A server and its log.
 #[derive(Debug, Clone, Copy)]
@@ -18,8 +21,8 @@ pub(super) struct Logged {
     pub(super) about: &'static str,
     /// Whether nginx stands beside it, and if so, whether it keeps a log.
     pub(super) nginx: Option<bool>,
-    /// From how many addresses requests seem to come; 0: from one.
-    pub(super) clients: u32,
+    /// Whom requests seem to come from.
+    pub(super) asks: Asks,
     /// The expression that makes the log, in Luau, in which `UDP`, `TCP`, `STALLED` and `DNS` stand for the addresses of
     /// the receivers; empty for none.
     log: &'static str,
@@ -41,7 +44,7 @@ const LOGGED: Logged = Logged {
     name: NONE,
     about: "no access log",
     nginx: None,
-    clients: 0,
+    asks: Asks::Singly,
     log: "",
     goals: Goals { cpu: None, p99: None },
 };
@@ -81,12 +84,12 @@ pub(super) const CASES: [Logged; 9] = [
         log: r#"medusa.log.syslog("tcp://STALLED", { when_full = "spill" })"#,
         ..STALLED
     },
-    ADDRESSES,
+    MANY,
     Logged {
         name: "names",
         about: "a file, their host names by PTR from unbound",
         log: r#"medusa.log.resolving(medusa.dns.server("DNS"), medusa.log.file("access.log"))"#,
-        ..ADDRESSES
+        ..MANY
     },
 ];
 
@@ -98,10 +101,10 @@ const STALLED: Logged = Logged {
     ..LOGGED
 };
 
-const ADDRESSES: Logged = Logged {
-    name: "addresses",
+const MANY: Logged = Logged {
+    name: ADDRESSES,
     about: "a file, 100,000 addresses",
-    clients: 100_000,
+    asks: Asks::As(100_000),
     log: r#"medusa.log.file("access.log")"#,
     ..LOGGED
 };

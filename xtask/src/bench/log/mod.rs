@@ -19,7 +19,7 @@ use self::cases::{CASES, Logged};
 use self::lookups::Lookups;
 use self::receiver::Receivers;
 use super::compare::{self, Goal, Subject, Unit};
-use super::load::{Load, Wrk};
+use super::load::{Asks, Load, Wrk};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
 use super::report::{Figure, Line, Machine, P99, Report, Row, Sample, median, ratios};
@@ -94,7 +94,7 @@ impl Servers {
     }
 
     fn subject(&self) -> Subject<'_> {
-        let load = Load::Wrk(Wrk { clients: self.case.clients, ..Wrk::USUAL });
+        let load = Load::Wrk(Wrk { asks: self.case.asks, ..Wrk::USUAL });
         Subject {
             name: self.case.name,
             load: self.case.about.to_owned(),
@@ -113,7 +113,7 @@ impl Servers {
 
     /// The cost that a record adds to the case without one.
     fn line(&self, all: &[Self], rows: &[Row]) -> Option<Line> {
-        let base = if self.case.clients > 0 { "addresses" } else { cases::NONE };
+        let base = if self.case.asks == Asks::Singly { cases::NONE } else { cases::ADDRESSES };
         let row = |of: &Self| rows.iter().find(|row| of.is(row));
         let other = |name: &str| {
             let other = all.iter().find(|one| one.case.name == name && one.case.name != self.case.name)?;
