@@ -1,12 +1,14 @@
 //! What all benches report alike: where it was measured, a table of what was measured, what that says beside what was
 //! promised, and the file for machines.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use super::Options;
 use super::load::Counted;
@@ -15,13 +17,15 @@ use crate::table::Table;
 use crate::term;
 
 /// The machine it was measured on.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Machine {
     processor: String,
     kernel: String,
     /// The number of threads that run at once; every server has as many workers.
+    #[serde(rename = "workers")]
     pub(super) cores: usize,
     /// The load average of the minute before the bench: how far to trust what depends on it.
+    #[serde(rename = "load_average")]
     busy: f64,
 }
 
@@ -38,10 +42,6 @@ impl Machine {
             cores: available_parallelism().map_or(1, std::num::NonZero::get),
             busy: loadavg.split(' ').next().and_then(|one| one.parse().ok()).unwrap_or(f64::NAN),
         }
-    }
-
-    fn as_json(&self) -> Value {
-        json!({ "processor": self.processor, "kernel": self.kernel, "workers": self.cores, "load_average": self.busy })
     }
 }
 
@@ -97,12 +97,13 @@ pub(super) fn milliseconds(time: Duration) -> f64 {
 pub(super) type Sample = Vec<(Figure, f64)>;
 
 /// The figures of one thing on one server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Row {
     pub(super) what: String,
     pub(super) server: &'static str,
     /// More of what it is, for the end of its line.
     pub(super) about: String,
+    #[serde(serialize_with = "rounds")]
     pub(super) rounds: Vec<Sample>,
 }
 
@@ -132,20 +133,18 @@ impl Row {
         let Self { what, server, .. } = self;
         format!("{what}, {server}: {}", figures.collect::<Vec<_>>().join(", "))
     }
+}
 
-    fn as_json(&self) -> Value {
-        let key = |figure: &Figure| format!("{}{}", figure.name, figure.unit);
-        let round = |sample: &Sample| -> Map<String, Value> {
-            let mut round = Map::new();
-            for (figure, value) in sample {
-                let values = round.entry(key(figure)).or_insert_with(|| json!([]));
-                values.as_array_mut().expect("made as one").push(json!(value));
-            }
-            round
-        };
-        let rounds: Vec<_> = self.rounds.iter().map(round).collect();
-        json!({ "what": self.what, "server": self.server, "about": self.about, "rounds": rounds })
-    }
+/// Every round by the names of its figures, which may come several times in one.
+fn rounds<S: Serializer>(rounds: &[Sample], to: S) -> std::result::Result<S::Ok, S::Error> {
+    let round = |sample: &Sample| {
+        let mut round = BTreeMap::<String, Vec<f64>>::new();
+        for (Figure { name, unit, .. }, value) in sample {
+            round.entry(format!("{name}{unit}")).or_default().push(*value);
+        }
+        round
+    };
+    to.collect_seq(rounds.iter().map(round))
 }
 
 /// A thing that is measured again and again.
@@ -177,12 +176,14 @@ pub(super) fn ratios(ours: &Row, theirs: &Row, figure: &Figure) -> Vec<f64> {
 }
 
 /// The result of a bench for one thing, beside what was promised.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Line {
     /// What was measured.
     pub(super) what: String,
+    #[serde(rename = "medusa")]
     pub(super) ours: String,
     /// What it is compared with, and its figure; empty where there is nothing to compare.
+    #[serde(rename = "beside")]
     pub(super) theirs: String,
     /// Ours divided by theirs, and how far to trust it.
     pub(super) ratio: String,
@@ -203,13 +204,23 @@ pub(super) fn verdicts(lines: &[Line]) -> Table {
 }
 
 /// All that a bench found.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) machine: Machine,
     /// What the numbers cannot say: who the neighbour is, how it was pressed.
     pub(super) notes: Vec<String>,
     pub(super) rows: Vec<Row>,
+    #[serde(rename = "verdicts")]
     pub(super) lines: Vec<Line>,
+}
+
+/// What the file for machines has.
+#[derive(Serialize)]
+struct Written<'a> {
+    rounds: u32,
+    seconds: u32,
+    #[serde(flatten)]
+    report: &'a Report,
 }
 
 impl Report {
@@ -217,7 +228,7 @@ impl Report {
     pub(super) fn finish(self, options: &Options<'_>) -> Result<Vec<Line>> {
         term::answer(&self.told());
         if let Some(path) = &options.given.json {
-            let json = self.as_json(options);
+            let json = json!(Written { rounds: options.rounds, seconds: options.seconds, report: &self });
             fs::write(path, format!("{json:#}\n")).map_err(Error::io("write", path))?;
         }
         Ok(self.lines)
@@ -255,22 +266,6 @@ impl Report {
             before = &row.what;
         }
         table
-    }
-
-    fn as_json(&self, options: &Options<'_>) -> Value {
-        let lines = self.lines.iter().map(|line| {
-            let target = line.target.as_ref();
-            json!({ "what": line.what, "medusa": line.ours, "beside": line.theirs, "ratio": line.ratio,
-                    "target": target.map(|(target, _)| target), "target_met": target.map(|(_, met)| met) })
-        });
-        json!({
-            "machine": self.machine.as_json(),
-            "rounds": options.rounds,
-            "seconds": options.seconds,
-            "notes": self.notes,
-            "rows": self.rows.iter().map(Row::as_json).collect::<Vec<_>>(),
-            "verdicts": lines.collect::<Vec<_>>(),
-        })
     }
 }
 
@@ -380,8 +375,8 @@ mod tests {
 
     #[test]
     fn the_json_holds_every_round() {
-        let json = report().as_json(&options(2, &Given::default()));
+        let json = json!(report());
         assert_eq!(json["rows"][0]["rounds"][1]["CPU for each µs/request"][0], 12.0);
-        assert_eq!(json["verdicts"][1]["target_met"], false);
+        assert_eq!(json["verdicts"][1]["target"], json!(["at most 0.5", false]));
     }
 }

@@ -40,11 +40,10 @@ struct Pair {
 /// Runs the bench and prints its table.
 pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let groups = options.chosen(&GROUPS)?;
-    let mut cases: Vec<Case> = CASES.into_iter().filter(|case| groups.contains(&case.group)).collect();
     let other = options.given.against.as_deref().map(Medusa::other).transpose()?;
-    if other.is_some() {
-        cases.iter_mut().for_each(Case::against_another_build);
-    }
+    let cases = CASES.into_iter().filter(|case| groups.contains(&case.group));
+    let cases: Vec<Case> =
+        cases.map(|case| if other.is_some() { case.against_another_build() } else { case }).collect();
     let medusa = Medusa::build()?;
     let site = Site::new();
     let machine = Machine::look();
@@ -81,23 +80,21 @@ fn start(
     site::write_documents(site);
     let public = site.at("public");
     let mut pairs = Vec::new();
-    for (listener, name) in [(Listener::Plain, "plain"), (Listener::H2c, "h2c"), (Listener::Tls, "tls")] {
-        if cases.iter().all(|case| case.listener != listener) {
-            continue;
-        }
+    let compress = cases.iter().any(|case| case.group == "compress");
+    let listeners = [Listener::Plain, Listener::H2c, Listener::Tls].into_iter();
+    for listener in listeners.filter(|of| cases.iter().any(|case| case.listener == *of)) {
         let wire = match listener {
             Listener::Plain => Wire::Plain,
             Listener::H2c => Wire::H2c,
             Listener::Tls => Wire::Tls(Arc::new(Identity::make(site.path())?)),
         };
-        let compress = cases.iter().any(|case| case.group == "compress");
         let scripts = site::scripts(&public, listener, compress);
         let ours = medusa.start(&scripts, workers, wire.clone());
         let theirs = if let Some(other) = other {
             other.start(&scripts, workers, wire)
         } else {
             let nginx = Nginx { wire, ..Nginx::new(&public, workers) };
-            nginx.start(&site.at(&format!("nginx-{name}")))?
+            nginx.start(&site.at(&format!("nginx-{listener:?}")))?
         };
         pairs.push(Pair { listener, ours, theirs, _scripts: scripts });
     }
@@ -116,82 +113,53 @@ fn subject<'a>(case: &'a Case, pair: &'a Pair) -> Subject<'a> {
         unit: case.unit,
         goal: case.goal,
         ours: &pair.ours,
-        theirs: case.answer.of_both().then_some(&pair.theirs),
+        theirs: (!case.alone).then_some(&pair.theirs),
         press: Box::new(|side, seconds| side.press(&case.load, seconds, case.path)),
     }
 }
 
 /// Asks both once, and tells what is worth a note.
 fn rehearse(case: &Case, pair: &Pair) -> Result<Option<String>> {
-    let Pair { ours, theirs, .. } = pair;
-    match case.answer {
-        Answer::Same => same(case, theirs, ours),
-        Answer::Missing => {
-            for side in [theirs, ours] {
-                let status = get(side, case.path, &[]).status;
-                if status != 404 {
-                    return Err(side.fault(&format!("answered {status} for {}, not 404", case.path)));
-                }
-            }
-            Ok(None)
-        }
-        Answer::Coded(coding) => {
-            let [theirs, ours] = [coded(theirs, case.path, coding)?, coded(ours, case.path, coding)?];
-            Ok(Some(format!("{}: {} sends {theirs} bytes, medusa {ours}", case.name, pair.theirs.name)))
-        }
-        Answer::OursCoded(coding) => {
-            let ours = coded(ours, case.path, coding)?;
-            Ok(Some(format!("{}: medusa sends {ours} bytes; nginx does not know {coding}", case.name)))
-        }
-        Answer::OursAlone => Ok(Some(format!("{}: nginx cannot", case.name))),
+    let Case { name, path, answer, alone, .. } = *case;
+    let sides = (!alone).then_some(&pair.theirs).into_iter().chain([&pair.ours]);
+    let expected = match answer {
         Answer::Counted => {
-            for side in [theirs, ours] {
-                side.press(&case.load, 1, case.path)?;
-            }
-            Ok(None)
+            return sides
+                .map(|side| side.press(&case.load, 1, path).map(drop))
+                .collect::<Result>()
+                .map(|()| None);
         }
+        Answer::Same => (200, None),
+        Answer::Missing => (404, None),
+        Answer::Coded(coding) => (200, Some(coding)),
+    };
+    let mut bodies = Vec::new();
+    for side in sides {
+        let answer = get(side, path, expected.1);
+        let got = (answer.status, answer.header("content-encoding"));
+        if got != expected {
+            return Err(side.fault(&format!("answered {got:?} for {path}, and must {expected:?}")));
+        }
+        bodies.push((side.name, answer.body));
     }
+    let sizes = bodies.iter().map(|(name, body)| format!("{name} sends {} bytes", body.len()));
+    let sizes = sizes.collect::<Vec<_>>().join(", ");
+    if answer == Answer::Same && bodies.iter().any(|(_, body)| *body != bodies[0].1) {
+        return Err(Error::Found(format!("for {path}, both must send the same body, but {sizes}")));
+    }
+    let is_told = alone || matches!(answer, Answer::Coded(_));
+    Ok(is_told.then(|| format!("{name}: {sizes}{}", if alone { "; nginx cannot" } else { "" })))
 }
 
-/// Both must answer 200 with the same body.
-fn same(case: &Case, theirs: &Side, ours: &Side) -> Result<Option<String>> {
-    let expected = get(theirs, case.path, &[]);
-    let got = get(ours, case.path, &[]);
-    if expected.status == 200 && got.status == 200 && expected.body == got.body {
-        return Ok(None);
-    }
-    Err(Error::Found(format!(
-        "for {}, {} answered {} with {} bytes and medusa {} with {} bytes; both must answer 200 with the same body",
-        case.path,
-        theirs.name,
-        expected.status,
-        expected.body.len(),
-        got.status,
-        got.body.len()
-    )))
-}
-
-/// The size of the body in this coding.
-fn coded(side: &Side, path: &str, coding: &str) -> Result<usize> {
-    let response = get(side, path, &[("Accept-Encoding", coding)]);
-    if response.status == 200 && response.header("content-encoding") == Some(coding) {
-        return Ok(response.body.len());
-    }
-    Err(side.fault(&format!(
-        "was asked for {path} in {coding} and answered {} in {}",
-        response.status,
-        response.header("content-encoding").unwrap_or("no coding")
-    )))
-}
-
-fn get(side: &Side, path: &str, headers: &[(&str, &str)]) -> Response {
+fn get(side: &Side, path: &str, coding: Option<&str>) -> Response {
+    let headers: Vec<_> = coding.map(|coding| ("Accept-Encoding", coding)).into_iter().collect();
     let mut client = Client::connect(side.address);
     if let Some(identity) = side.identity() {
         client = client.encrypted(&identity.authority, tls::NAME);
     }
     client.give_up_after(PATIENCE);
     client.read_at_most(MOST);
-    client.request("GET", path, headers)
+    client.request("GET", path, &headers)
 }
 
 /// The notes that the encrypted cases rest on: the ratio of two servers that do not compute the same would mislead.
