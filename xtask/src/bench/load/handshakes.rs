@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use medusa_testkit::load::Broken;
 use medusa_testkit::{Client, Response};
+use parking_lot::Mutex;
 use rustls::{ClientConfig, HandshakeKind};
 
 use super::{Counted, Target, of_latencies};
@@ -29,7 +30,7 @@ pub(in crate::bench) struct Handshakes {
     pub(in crate::bench) resumed: bool,
 }
 
-/// The counts of one thread.
+/// The counts of all threads.
 #[derive(Debug, Default)]
 struct Tally {
     latencies: Vec<Duration>,
@@ -46,40 +47,38 @@ impl Handshakes {
         let start = Instant::now();
         let deadline = start + Duration::from_secs(seconds.into());
         // Each thread its own client: a session is then resumed by whoever began it, and no thread waits for another.
-        let tallies = threads::together(0..THREADS, |_| {
-            let client = identity.client(self.exchange, self.resumed)?;
-            Ok(self.until(deadline, &client, target))
+        let all = Mutex::new(Tally::default());
+        let outcomes = threads::together(0..THREADS, |_| {
+            let settings = identity.client(self.exchange, self.resumed)?;
+            self.until(deadline, &settings, target, &all);
+            Ok(())
         });
-        let mut all = Tally::default();
-        for tally in tallies {
-            all.add(tally?);
-        }
-        let counted = of_latencies(all.latencies, start.elapsed(), 0);
-        Ok(Counted { broken: all.broken, failed: all.failed, ..counted })
+        outcomes.into_iter().collect::<Result>()?;
+        let Tally { latencies, broken, failed } = all.into_inner();
+        Ok(Counted { broken, failed, ..of_latencies(latencies, start.elapsed(), 0) })
     }
 
-    fn until(self, deadline: Instant, client: &Arc<ClientConfig>, target: Target<'_>) -> Tally {
-        let mut tally = Tally::default();
+    fn until(self, deadline: Instant, settings: &Arc<ClientConfig>, target: Target<'_>, all: &Mutex<Tally>) {
         if self.resumed {
             // The session that the first counted connection resumes.
-            let _seen_by_the_next = connection(client, target);
+            let _seen_by_the_next = connection(settings, target);
         }
+        let wanted = if self.resumed { HandshakeKind::Resumed } else { HandshakeKind::Full };
         while Instant::now() < deadline {
             let began = Instant::now();
-            match connection(client, target) {
+            let outcome = connection(settings, target);
+            let took = began.elapsed();
+            let mut tally = all.lock();
+            match outcome {
                 Ok((kind, answer)) => {
-                    tally.latencies.push(began.elapsed());
-                    let wanted = if self.resumed { HandshakeKind::Resumed } else { HandshakeKind::Full };
-                    if kind != Some(wanted) || answer.status != 200 {
-                        tally.failed += 1;
-                    }
+                    tally.latencies.push(took);
+                    tally.failed += u64::from(kind != Some(wanted) || answer.status != 200);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => tally.broken.timeout += 1,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => tally.broken.connect += 1,
                 Err(_broken) => tally.broken.read += 1,
             }
         }
-        tally
     }
 }
 
@@ -94,16 +93,6 @@ fn connection(
     let answer = client.try_response("GET")?.ok_or(io::ErrorKind::UnexpectedEof)?;
     client.closed().map_err(io::Error::other)?;
     Ok((client.handshake_kind(), answer))
-}
-
-impl Tally {
-    fn add(&mut self, other: Self) {
-        self.latencies.extend(other.latencies);
-        self.broken.connect += other.broken.connect;
-        self.broken.read += other.broken.read;
-        self.broken.timeout += other.broken.timeout;
-        self.failed += other.failed;
-    }
 }
 
 /// No command can be typed for it: what it does, in words.
@@ -140,8 +129,10 @@ mod tests {
         let target = Target { address: side.address, path: "/tiny.bin", identity: Some(&identity) };
         let forgetful = identity.client(Exchange::X25519, false).expect("a client");
         let deadline = Instant::now() + Duration::from_millis(50);
-        let tally =
-            Handshakes { exchange: Exchange::X25519, resumed: true }.until(deadline, &forgetful, target);
+        let tally = Mutex::new(Tally::default());
+        let wanted = Handshakes { exchange: Exchange::X25519, resumed: true };
+        wanted.until(deadline, &forgetful, target, &tally);
+        let tally = tally.into_inner();
         assert_eq!(tally.failed, tally.latencies.len() as u64);
         assert!(tally.failed > 0);
     }

@@ -4,15 +4,15 @@
 //! before it reads, so more could leave client and server waiting for each other.
 
 use std::fmt;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
-use tungstenite::handshake::HandshakeError;
+use medusa_testkit::dial;
 use tungstenite::{Message, Utf8Bytes, WebSocket};
 
 use crate::bench::load::{Counted, of_latencies};
 use crate::bench::side::Side;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::threads;
 
 /// Threads, and what each has of the 64 connections.
@@ -42,94 +42,57 @@ impl Echo {
         let start = Instant::now();
         let deadline = start + Duration::from_secs(seconds.into());
         let mut latencies = Vec::new();
-        let mut failed = 0;
-        for outcome in threads::together(herds, |herd| self.until(deadline, herd)) {
-            match outcome {
-                Ok(more) => latencies.extend(more),
-                Err(Wrong::Broken(error)) => return Err(side.fault(&format!("broke an echo: {error}"))),
-                Err(Wrong::Changed) => failed += 1,
-            }
+        for of_herd in threads::together(herds, |herd| self.until(deadline, side, herd)) {
+            latencies.extend(of_herd?);
         }
         let bytes = (latencies.len() * self.size) as u64;
-        let counted = of_latencies(latencies, start.elapsed(), bytes);
-        side.accept(Counted { failed, ..counted }, PATH, &self)
+        side.accept(of_latencies(latencies, start.elapsed(), bytes), PATH, &self)
     }
 
-    /// Batch after batch on every connection; the latency of each message.
-    fn until(
-        self,
-        deadline: Instant,
-        mut herd: Vec<Connection>,
-    ) -> std::result::Result<Vec<Duration>, Wrong> {
+    /// Batch after batch on every connection, at least one; the latency of each message.
+    fn until(self, deadline: Instant, side: &Side, mut herd: Vec<Connection>) -> Result<Vec<Duration>> {
+        let broken = |error| side.fault(&format!("broke an echo: {error}"));
         let text = Utf8Bytes::from("m".repeat(self.size));
         let mut latencies = Vec::new();
-        while Instant::now() < deadline {
+        while latencies.is_empty() || Instant::now() < deadline {
             let mut sent = Vec::with_capacity(herd.len());
             for connection in &mut herd {
                 for _ in 0..self.in_flight {
-                    connection.write(Message::Text(text.clone()))?;
+                    connection.write(Message::Text(text.clone())).map_err(broken)?;
                 }
-                connection.flush()?;
+                connection.flush().map_err(broken)?;
                 sent.push(Instant::now());
             }
             for (connection, sent) in herd.iter_mut().zip(sent) {
                 for _ in 0..self.in_flight {
-                    if connection.read()?.into_data() != text.as_bytes() {
-                        return Err(Wrong::Changed);
+                    if connection.read().map_err(broken)?.into_data() != text.as_bytes() {
+                        return Err(side.fault("sent back something else than was sent"));
                     }
                     latencies.push(sent.elapsed());
                 }
             }
         }
         for connection in &mut herd {
-            connection.close(None)?;
+            connection.close(None).map_err(broken)?;
         }
         Ok(latencies)
     }
 }
 
-/// The reason why a thread ended early.
-#[derive(Debug, thiserror::Error)]
-enum Wrong {
-    #[error(transparent)]
-    Broken(#[from] tungstenite::Error),
-    #[error("the echo differs from what was sent")]
-    Changed,
-}
-
-/// One message there and back, to see that the server can.
+/// Some messages there and back, to see that the server can.
 pub(super) fn rehearse(side: &Side) -> Result {
-    let broken = |error| side.fault(&format!("broke the first echo: {error}"));
-    let mut connection = connect(side, PATH)?;
-    connection.send(Message::text("hello")).map_err(broken)?;
-    let echo = connection.read().map_err(broken)?;
-    if echo.into_data() == b"hello".as_slice() {
-        return connection.close(None).map_err(broken);
-    }
-    Err(side.fault("sent back something else than the message `hello`"))
+    Echo { size: 5, in_flight: 1 }.press(side, 0).map(drop)
 }
 
 /// Opens a session at `path`.
 pub(in crate::bench) fn connect(side: &Side, path: &str) -> Result<Connection> {
     let address = side.address;
-    let failed = |source| Error::Io { what: format!("connect to {} at {address}", side.name), source };
-    let socket = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
-    socket.set_nodelay(true).map_err(failed)?;
-    socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-    socket.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
-    match tungstenite::client(format!("ws://{address}{path}"), socket) {
-        Ok((connection, _response)) => Ok(connection),
-        Err(HandshakeError::Failure(tungstenite::Error::Http(response))) => Err(side.fault(&format!(
-            "does not serve a WebSocket: it answered {} to the handshake for {path}",
-            response.status()
-        ))),
-        Err(HandshakeError::Failure(error)) => {
-            Err(side.fault(&format!("does not serve a WebSocket at {path}: {error}")))
-        }
-        Err(HandshakeError::Interrupted(_)) => {
-            Err(side.fault(&format!("did not answer the handshake for {path} within {PATIENCE:?}")))
-        }
-    }
+    let cannot =
+        |error: &dyn fmt::Display| side.fault(&format!("does not serve a WebSocket at {path}: {error}"));
+    let socket = dial(Ipv4Addr::LOCALHOST, address, PATIENCE, None).map_err(|error| cannot(&error))?;
+    let (connection, _response) =
+        tungstenite::client(format!("ws://{address}{path}"), socket).map_err(|error| cannot(&error))?;
+    Ok(connection)
 }
 
 /// What it does, in words.
@@ -165,7 +128,7 @@ mod tests {
         let side = nginx::with_a_file(folder.path(), Wire::Tls(Arc::new(identity)));
         let error = rehearse(&side).expect_err("TLS").to_string();
         assert!(
-            error.starts_with("nginx does not serve a WebSocket: it answered 400 Bad Request"),
+            error.starts_with("nginx does not serve a WebSocket at /echo: HTTP error: 400 Bad Request"),
             "{error}"
         );
     }
