@@ -3,7 +3,8 @@
 //! A site of so many mounts, each with a function of its own, is run anew as a whole (`medusa reload`), and gets one mount more
 //! (`medusa eval`). Beside the reloads, a handler from a file is pressed on: its clients must not notice.
 
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use medusa_testkit::{Server, Site};
@@ -14,6 +15,7 @@ use super::report::{Figure, Line, Machine, Measured, Report, Row, Sample, millis
 use super::side::Wire;
 use super::{Options, medusa, report};
 use crate::error::Result;
+use crate::threads;
 
 /// The number of mounts, with the one that comes and goes: 10,000 is the most a site may have.
 const SIZES: [u32; 4] = [10, 100, 1_000, 10_000];
@@ -84,20 +86,13 @@ fn measure(medusa: &Medusa, machine: &Machine, mounts: u32, options: &Options<'_
 
 /// Reloads again and again until `load` is over.
 fn during_reloads<T>(server: &Server, load: impl FnOnce() -> T) -> T {
-    let (over, is_over) = mpsc::sync_channel::<()>(0);
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            loop {
-                server.reload();
-                if is_over.recv_timeout(BETWEEN) != Err(RecvTimeoutError::Timeout) {
-                    break;
-                }
-            }
-        });
-        let loaded = load();
-        drop(over);
-        loaded
-    })
+    let reload = |over: &AtomicBool| {
+        while !over.load(Ordering::Relaxed) {
+            server.reload();
+            thread::park_timeout(BETWEEN); // the pace of an operator
+        }
+    };
+    threads::beside(reload, load).1
 }
 
 /// The time it takes, in milliseconds.

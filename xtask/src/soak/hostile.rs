@@ -53,9 +53,9 @@ struct State {
 }
 
 impl Hostile {
-    /// Makes trouble until `end`, or until `over` is set.
-    pub(super) fn run(&self, targets: &Targets, seed: u64, end: Instant, over: &AtomicBool) {
-        let going = || !over.load(Ordering::Relaxed) && Instant::now() < end;
+    /// Makes trouble until `end`, or until the server is `dead`.
+    pub(super) fn run(&self, targets: &Targets, seed: u64, end: Instant, dead: &AtomicBool) {
+        let going = || !dead.load(Ordering::Relaxed) && Instant::now() < end;
         thread::scope(|scope| {
             for thread in 0..ASKING {
                 scope.spawn(move || {

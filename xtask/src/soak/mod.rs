@@ -13,7 +13,7 @@ mod site;
 mod watch;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,8 +27,8 @@ use self::report::SoakReport;
 use self::watch::{Held, Named, Watch, Watched};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
-use crate::term;
 use crate::workspace::{Workspace, runnable};
+use crate::{term, threads};
 
 /// Serves normal clients while scripts misbehave and others attack
 ///
@@ -130,44 +130,36 @@ impl Stage {
         Self { _site: site, server, targets, watch }
     }
 
+    /// The normal clients beside what else is done; what that came to.
+    fn beside<T>(&self, other: impl FnOnce() -> T) -> (Visits, T) {
+        threads::beside(|over| normal::run(self.targets.plain, over), other)
+    }
+
     /// The normal clients alone.
     fn quiet(&self, lasts: Duration) -> Visits {
-        let over = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let clients = scope.spawn(|| normal::run(self.targets.plain, &over));
-            // An old permission to go on may be left from elsewhere: it would end this at once.
-            let end = Instant::now() + lasts;
+        // An old permission to go on may be left from elsewhere: it would end this at once.
+        let end = Instant::now() + lasts;
+        let pause = || {
             while let Some(left) = end.checked_duration_since(Instant::now()) {
                 thread::park_timeout(left);
             }
-            over.store(true, Ordering::Relaxed);
-            clients.join().unwrap_or_default()
-        })
+        };
+        self.beside(pause).0
     }
 
     /// The normal clients, and trouble. Returns also the server's last lines, as they were when it died, if it did.
     fn trouble(&self, hostile: &Hostile, seed: u64, lasts: Duration) -> (Visits, Watched, String) {
-        let over = AtomicBool::new(false);
         let end = Instant::now() + lasts;
-        let (tally, watched) = thread::scope(|scope| {
-            let clients = scope.spawn(|| normal::run(self.targets.plain, &over));
-            let watched = scope.spawn(|| self.watch.run(&over, || note_death(hostile)));
-            hostile.run(&self.targets, seed, end, &over);
-            over.store(true, Ordering::Relaxed);
-            (clients.join().unwrap_or_default(), watched.join().unwrap_or_default())
-        });
+        let dead = AtomicBool::new(false);
+        let watch = |over: &AtomicBool| self.watch.run(over, &dead, || note_death(hostile));
+        let trouble = || threads::beside(watch, || hostile.run(&self.targets, seed, end, &dead));
+        let (tally, (watched, ())) = self.beside(trouble);
         (tally, watched, cut(&self.server.stderr().text()))
     }
 
     /// The normal clients alone, until the server holds no more than it may, or time is up.
     fn drain(&self, before: Held) -> (Held, Named) {
-        let over = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| normal::run(self.targets.plain, &over));
-            let held = self.watch.until_at_most(|named| report::limit(before, named), DRAINS_WITHIN);
-            over.store(true, Ordering::Relaxed);
-            held
-        })
+        self.beside(|| self.watch.until_at_most(|named| report::limit(before, named), DRAINS_WITHIN)).1
     }
 
     fn end(mut self) -> Result {

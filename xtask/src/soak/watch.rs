@@ -75,15 +75,15 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Looks until `over` is set. Sets `over` and calls `dead` as soon as the process has ended.
-    pub(super) fn run(&self, over: &AtomicBool, dead: impl Fn()) -> Watched {
+    /// Looks until `over` is set. As soon as the process has ended, sets `dead` and calls `note`.
+    pub(super) fn run(&self, over: &AtomicBool, dead: &AtomicBool, note: impl Fn()) -> Watched {
         let mut watched = Watched::default();
         let mut asked = Instant::now();
         while !over.load(Ordering::Relaxed) {
             if is_dead(self.pid) {
                 watched.gone = true;
-                dead();
-                over.store(true, Ordering::Relaxed);
+                note();
+                dead.store(true, Ordering::Relaxed);
                 break;
             }
             watched.peak = watched.peak.most(Held::by(self.pid));

@@ -6,8 +6,7 @@
 mod changes;
 mod long_lived;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::AtomicBool;
 
 use medusa_testkit::OwnAddress;
 
@@ -19,7 +18,7 @@ use super::report::{Figure, Line, Machine, Measured, Report, Row, highest, milli
 use super::side::{Side, Wire};
 use super::{Options, medusa, report};
 use crate::error::Result;
-use crate::threads::joined;
+use crate::threads;
 
 /// The mounts of the site; beside those that are changed and those of the long-lived they are only there.
 const MOUNTS: u32 = 1_000;
@@ -85,21 +84,14 @@ fn stretch<T: Send>(
     seconds: u32,
     change: impl FnOnce(&AtomicBool) -> Result<T> + Send,
 ) -> Result<(Counted, T)> {
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let changing = scope.spawn(|| change(&over));
-        let living = scope.spawn(|| long_lived.live(&over));
-        let counted = side.press(&LOAD, seconds, PATHS[0]);
-        over.store(true, Ordering::Relaxed);
-        let (changed, dropped) = (joined(changing), joined(living));
-        // What is wrong with the changes may be why a request failed.
-        let changed = changed?;
-        if dropped.is_empty() {
-            return Ok((counted?, changed));
-        }
-        let (count, first) = (dropped.len(), dropped.first().map_or("", String::as_str));
-        Err(side.fault(&format!("must not drop what is open, but dropped {count}; the first: {first}")))
-    })
+    let use_it = |over: &AtomicBool| threads::beside(|_| long_lived.live(over), || change(over));
+    let press = || side.press(&LOAD, seconds, PATHS[0]);
+    let ((dropped, changed), counted) = threads::beside(use_it, press);
+    // What is wrong with the changes may be why a request failed.
+    let changed = changed?;
+    let Some(first) = dropped.first() else { return Ok((counted?, changed)) };
+    let count = dropped.len();
+    Err(side.fault(&format!("must not drop what is open, but dropped {count}; the first: {first}")))
 }
 
 fn lines(row: &Row, before: f64, long_lived: usize) -> Vec<Line> {

@@ -4,13 +4,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
 use std::time::Duration;
 
 use medusa_testkit::{Client, Process};
 
 use crate::bench::side::Side;
-use crate::threads::{joined, together};
+use crate::threads::{self, together};
 
 /// The number of clients that ask for an endless handler at once.
 const CLIENTS: usize = 4;
@@ -110,14 +109,9 @@ impl fmt::Display for Beside {
 
 /// The clients need no signal that they have begun: they send at once, wrk has to be started first.
 fn beside_clients<T>(address: SocketAddr, path: &str, measure: impl FnOnce() -> T) -> (T, u64) {
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let ask = |_| ask_until(&over, address, path);
-        let clients = scope.spawn(move || together(0..CLIENTS, ask));
-        let measured = measure();
-        over.store(true, Relaxed);
-        (measured, joined(clients).into_iter().sum())
-    })
+    let ask = |over: &AtomicBool| together(0..CLIENTS, |_| ask_until(over, address, path));
+    let (stopped, measured) = threads::beside(ask, measure);
+    (measured, stopped.into_iter().sum())
 }
 
 /// Asks for `path` again and again, at least once, until it is `over`; returns how often. Every answer must be 503.
@@ -157,6 +151,7 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
+    use std::thread;
 
     /// A server that answers every connection with `answer`, once it has read the request.
     fn answering(answer: &'static str) -> SocketAddr {
