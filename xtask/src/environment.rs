@@ -28,8 +28,12 @@ pub(crate) fn current_directory() -> Option<PathBuf> {
 /// The number of tests that run at a time, as the test runner is told: three for each core, for most of them wait for
 /// seconds to pass, such as those of a limit, and compute little.
 pub(crate) fn test_threads() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    (3 * cores).to_string()
+    (3 * cores()).to_string()
+}
+
+/// The number of threads that run at once.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// The file that running `name` would run, or `None` when it is not installed.

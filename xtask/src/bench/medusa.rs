@@ -7,6 +7,7 @@ use medusa_testkit::Site;
 
 use super::side::{Running, Side, Wire};
 use crate::cmd::Cmd;
+use crate::environment;
 use crate::error::{Error, Result};
 use crate::workspace::{Workspace, runnable};
 
@@ -34,15 +35,21 @@ impl Medusa {
         Ok(Self { name: "other", program: runnable(&program) })
     }
 
-    /// Serves `site.luau` of `site`. `wire` says what the script makes of its listener; for TLS it finds `cert.pem` and
-    /// `key.pem` beside itself.
-    pub(super) fn start(&self, site: &Site, workers: usize, wire: Wire) -> Side {
+    /// Serves `site.luau` of `site`, by a worker for each core. `wire` says what the script makes of its listener; for TLS
+    /// it finds `cert.pem` and `key.pem` beside itself.
+    pub(super) fn start(&self, site: Site, wire: Wire) -> Side {
         if let Wire::Tls(identity) = &wire {
             site.write("cert.pem", &identity.issued.cert);
             site.write("key.pem", &identity.issued.key);
         }
-        let server =
-            self.program.serve(site.at("site.luau")).arg("--workers").arg(workers.to_string()).start();
-        Side { name: self.name, address: server.address(), running: Running::Ours(server), wire }
+        let serve = self.program.serve(site.at("site.luau")).arg("--workers");
+        let server = serve.arg(environment::cores().to_string()).start();
+        Side {
+            name: self.name,
+            address: server.address(),
+            running: Running::Ours(server),
+            wire,
+            _site: Some(site),
+        }
     }
 }

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, value_parser};
 
+use self::report::Machine;
 use crate::error::{Error, Result};
 use crate::term;
 
@@ -96,6 +97,8 @@ struct Options<'a> {
     rounds: u32,
     /// Seconds of each stretch of load (of holding still, for idle connections).
     seconds: u32,
+    /// Before the bench.
+    machine: Machine,
     given: &'a Given,
 }
 
@@ -142,21 +145,25 @@ impl BenchArgs {
     }
 
     fn options(&self, bench: &Bench) -> Options<'_> {
-        let Self { rounds, seconds, given, .. } = self;
-        Options { rounds: rounds.unwrap_or(bench.rounds), seconds: seconds.unwrap_or(bench.seconds), given }
+        // What holds still and does not press keeps its own time among all, and so does what makes a number of changes.
+        let own = self.name == ALL && ["idle", "live"].contains(&bench.name);
+        let [rounds, seconds] = [self.rounds, self.seconds].map(|given| given.filter(|_| !own));
+        Options {
+            rounds: rounds.unwrap_or(bench.rounds),
+            seconds: seconds.unwrap_or(bench.seconds),
+            machine: Machine::look(),
+            given: &self.given,
+        }
     }
 
-    /// Runs every bench, and prints one table of what they found, also of those before one that fails. What holds still
-    /// and does not press keeps its own time, and so does what makes a number of changes within it.
+    /// Runs every bench, and prints one table of what they found, also of those before one that fails.
     fn run_all(&self) -> Result {
         let mut lines = Vec::new();
         let found = BENCHES.iter().try_for_each(|bench| {
-            let own = Options { rounds: bench.rounds, seconds: bench.seconds, given: &self.given };
-            let options = if ["idle", "live"].contains(&bench.name) { own } else { self.options(bench) };
-            lines.extend((bench.run)(&options)?);
+            lines.extend((bench.run)(&self.options(bench))?);
             Ok(())
         });
-        term::answer(&format!("\n{}\n\n{}", report::Machine::look(), report::verdicts(&lines).markdown()));
+        term::answer(&format!("\n{}\n\n{}", Machine::look(), report::verdicts(&lines).markdown()));
         found
     }
 }
@@ -173,7 +180,13 @@ mod tests {
         let names = ["a", "b", "c"];
         let chosen = |cases: Option<&[&str]>| {
             let cases = cases.map(|cases| cases.iter().map(|&case| case.to_owned()).collect());
-            Options { rounds: 1, seconds: 1, given: &Given { cases, ..Given::default() } }.chosen(&names)
+            Options {
+                rounds: 1,
+                seconds: 1,
+                machine: Machine::look(),
+                given: &Given { cases, ..Given::default() },
+            }
+            .chosen(&names)
         };
         assert_eq!(chosen(None).expect("all"), names);
         assert_eq!(chosen(Some(&["c", "a", "c"])).expect("two"), ["a", "c"]);

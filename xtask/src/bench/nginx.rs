@@ -9,7 +9,7 @@ use medusa_testkit::Process;
 
 use super::side::{Running, Side, Wire};
 use crate::cmd::Cmd;
-use crate::environment::find_program;
+use crate::environment::{self, find_program};
 use crate::error::{Error, Result};
 
 /// Room for connections in each worker: far more than any load has, but for idle ones.
@@ -20,7 +20,6 @@ const CONNECTIONS: u32 = 4096;
 pub(super) struct Nginx<'a> {
     /// The documents.
     pub(super) public: &'a Path,
-    pub(super) workers: usize,
     /// Connections each worker has room for.
     pub(super) connections: u32,
     pub(super) wire: Wire,
@@ -29,9 +28,9 @@ pub(super) struct Nginx<'a> {
 }
 
 impl<'a> Nginx<'a> {
-    /// One that serves these documents by so many workers, in the clear and without a log.
-    pub(super) fn new(public: &'a Path, workers: usize) -> Self {
-        Self { public, workers, connections: CONNECTIONS, wire: Wire::Plain, access_log: None }
+    /// One that serves these documents by a worker for each core, in the clear and without a log.
+    pub(super) fn new(public: &'a Path) -> Self {
+        Self { public, connections: CONNECTIONS, wire: Wire::Plain, access_log: None }
     }
 
     /// Starts it in `folder`, which is made for its configuration and temporary files.
@@ -47,7 +46,13 @@ impl<'a> Nginx<'a> {
         let process = Process::start(nginx.arg("-p").arg(folder).args(["-e", "stderr", "-c"]).arg(file));
         // Its sockets listen before it starts workers; what connects earlier waits in the kernel's queue.
         process.stderr().wait_for("start worker process ");
-        Ok(Side { name: "nginx", running: Running::Another(process), address, wire: self.wire.clone() })
+        Ok(Side {
+            name: "nginx",
+            running: Running::Another(process),
+            address,
+            wire: self.wire.clone(),
+            _site: None,
+        })
     }
 
     fn configuration(&self, address: SocketAddr, root: bool) -> String {
@@ -58,7 +63,7 @@ impl<'a> Nginx<'a> {
         let values = [
             // Started by root, workers would change to a user that may not read a temporary folder.
             ("user", if root { "user root;" } else { "" }.to_owned()),
-            ("workers", self.workers.to_string()),
+            ("workers", environment::cores().to_string()),
             // What it keeps beside its connections: listeners, logs, files being sent.
             ("files", (u64::from(self.connections) + 2000).to_string()),
             ("connections", self.connections.to_string()),
@@ -111,7 +116,7 @@ fn free_address() -> io::Result<SocketAddr> {
 #[cfg(test)]
 pub(super) fn with_a_file(folder: &Path, wire: Wire) -> Side {
     fs::write(folder.join("tiny.bin"), [b'm'; 128]).expect("a file");
-    let nginx = Nginx { wire, ..Nginx::new(folder, 1) };
+    let nginx = Nginx { wire, ..Nginx::new(folder) };
     nginx.start(&folder.join("nginx")).expect("nginx starts")
 }
 
@@ -123,20 +128,14 @@ mod tests {
     use crate::bench::tls::Identity;
 
     fn nginx(wire: Wire) -> Nginx<'static> {
-        Nginx { connections: 50, wire, ..Nginx::new(Path::new("/tmp/a b"), 3) }
+        Nginx { connections: 50, wire, ..Nginx::new(Path::new("/tmp/a b")) }
     }
 
     #[test]
     fn the_configuration_names_what_it_is_given() {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8099));
         let text = nginx(Wire::Plain).configuration(address, true);
-        let lines = [
-            "user root;",
-            "worker_processes 3;",
-            "worker_connections 50;",
-            "listen 127.0.0.1:8099;",
-            "root \"/tmp/a b\";",
-        ];
+        let lines = ["user root;", "worker_connections 50;", "listen 127.0.0.1:8099;", "root \"/tmp/a b\";"];
         for line in lines {
             assert!(text.contains(line), "{line}");
         }

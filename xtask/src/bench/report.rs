@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -14,7 +13,7 @@ use super::Options;
 use super::load::Counted;
 use crate::error::{Error, Result};
 use crate::table::Table;
-use crate::term;
+use crate::{environment, term};
 
 /// The machine it was measured on.
 #[derive(Debug, Serialize)]
@@ -23,7 +22,7 @@ pub(super) struct Machine {
     kernel: String,
     /// The number of threads that run at once; every server has as many workers.
     #[serde(rename = "workers")]
-    pub(super) cores: usize,
+    cores: usize,
     /// The load average of the minute before the bench: how far to trust what depends on it.
     #[serde(rename = "load_average")]
     busy: f64,
@@ -39,7 +38,7 @@ impl Machine {
         Self {
             processor: model.map_or("unknown processor", |(_, name)| name.trim()).to_owned(),
             kernel: kernel.trim().to_owned(),
-            cores: available_parallelism().map_or(1, std::num::NonZero::get),
+            cores: environment::cores(),
             busy: loadavg.split(' ').next().and_then(|one| one.parse().ok()).unwrap_or(f64::NAN),
         }
     }
@@ -206,7 +205,6 @@ pub(super) fn verdicts(lines: &[Line]) -> Table {
 /// All that a bench found.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    pub(super) machine: Machine,
     /// What the numbers cannot say: who the neighbour is, how it was pressed.
     pub(super) notes: Vec<String>,
     pub(super) rows: Vec<Row>,
@@ -217,6 +215,7 @@ pub(super) struct Report {
 /// What the file for machines has.
 #[derive(Serialize)]
 struct Written<'a> {
+    machine: &'a Machine,
     rounds: u32,
     seconds: u32,
     #[serde(flatten)]
@@ -226,16 +225,17 @@ struct Written<'a> {
 impl Report {
     /// Prints the tables, writes the file of `--json`, and returns the lines for the table of all benches.
     pub(super) fn finish(self, options: &Options<'_>) -> Result<Vec<Line>> {
-        term::answer(&self.told());
-        if let Some(path) = &options.given.json {
-            let json = json!(Written { rounds: options.rounds, seconds: options.seconds, report: &self });
+        let Options { rounds, seconds, machine, given } = options;
+        term::answer(&self.told(machine));
+        if let Some(path) = &given.json {
+            let json = json!(Written { machine, rounds: *rounds, seconds: *seconds, report: &self });
             fs::write(path, format!("{json:#}\n")).map_err(Error::io("write", path))?;
         }
         Ok(self.lines)
     }
 
-    fn told(&self) -> String {
-        let mut text = format!("\n{}\n", self.machine);
+    fn told(&self, machine: &Machine) -> String {
+        let mut text = format!("\n{machine}\n");
         text.extend(self.notes.iter().map(|note| format!("{note}\n")));
         format!("{text}\n{}\n{}", self.table(), verdicts(&self.lines)).trim_end().to_owned()
     }
@@ -315,7 +315,6 @@ mod tests {
         };
         let line = |target| Line { what: "4 KB".to_owned(), target, ..Line::default() };
         Report {
-            machine: Machine::look(),
             notes: vec!["a note".to_owned()],
             rows: vec![
                 row("4 KB", "nginx", CPU, [10.0, 12.0]),
@@ -348,12 +347,12 @@ mod tests {
     }
 
     fn options(rounds: u32, given: &Given) -> Options<'_> {
-        Options { rounds, seconds: 5, given }
+        Options { rounds, seconds: 5, machine: Machine::look(), given }
     }
 
     #[test]
     fn the_tables_tell_medians_in_their_units_and_what_is_missed() {
-        let table = report().told();
+        let table = report().told(&Machine::look());
         let rows = [
             "\na note\n",
             "4 KB  nginx   11.00 µs/request  wrk\n",

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use medusa_testkit::{Process, Server, Signal, cpu, memory, process};
+use medusa_testkit::{Process, Server, Signal, Site, cpu, memory, process};
 
 use super::load::{Counted, Load, Target, errors};
 use super::tls::Identity;
@@ -37,6 +37,8 @@ pub(super) struct Side {
     pub(super) address: SocketAddr,
     /// What it speaks there.
     pub(super) wire: Wire,
+    /// The script of ours.
+    pub(super) _site: Option<Site>,
 }
 
 /// The server that runs.

@@ -11,7 +11,7 @@ use medusa_testkit::{Server, Site};
 
 use super::load::{Load, WARM_UP, Wrk};
 use super::medusa::Medusa;
-use super::report::{Figure, Line, Machine, Measured, Report, Row, Sample, milliseconds};
+use super::report::{Figure, Line, Measured, Report, Row, Sample, milliseconds};
 use super::side::Wire;
 use super::{Options, medusa, report};
 use crate::error::Result;
@@ -51,17 +51,16 @@ const BESIDE: Figure = Figure::median("beside reloads", "", 2);
 
 /// Runs the bench and prints its table.
 pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
-    let machine = Machine::look();
     let medusa = Medusa::build()?;
-    let rows = SIZES.map(|mounts| measure(&medusa, &machine, mounts, options));
+    let rows = SIZES.map(|mounts| measure(&medusa, mounts, options));
     let rows = rows.into_iter().collect::<Result<Vec<_>>>()?.concat();
     let lines = lines(&rows);
-    Report { machine, notes: vec![options.spoken(&LOAD)], rows, lines }.finish(options)
+    Report { notes: vec![options.spoken(&LOAD)], rows, lines }.finish(options)
 }
 
-fn measure(medusa: &Medusa, machine: &Machine, mounts: u32, options: &Options<'_>) -> Result<Vec<Row>> {
+fn measure(medusa: &Medusa, mounts: u32, options: &Options<'_>) -> Result<Vec<Row>> {
     let site = Site::script(&script(mounts)).file("ok.luau", OK);
-    let side = medusa.start(&site, machine.cores, Wire::Plain);
+    let side = medusa.start(site, Wire::Plain);
     let server = side.ours();
     side.press(&LOAD, WARM_UP, PATH)?;
     let sample = |seconds| {

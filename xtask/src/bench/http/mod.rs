@@ -16,7 +16,7 @@ use self::cases::{Answer, CASES, Case, GROUPS, Listener};
 use super::compare::{self, Subject};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::{Line, Machine, Report};
+use super::report::{Line, Report};
 use super::side::{Side, Wire};
 use super::tls::{self, Identity};
 use super::{Options, nginx};
@@ -33,8 +33,6 @@ struct Pair {
     listener: Listener,
     ours: Side,
     theirs: Side,
-    /// Our script.
-    _scripts: Site,
 }
 
 /// Runs the bench and prints its table.
@@ -46,8 +44,7 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
         cases.map(|case| if other.is_some() { case.against_another_build() } else { case }).collect();
     let medusa = Medusa::build()?;
     let site = Site::new();
-    let machine = Machine::look();
-    let pairs = start(&medusa, other.as_ref(), &site, machine.cores, &cases)?;
+    let pairs = start(&medusa, other.as_ref(), &site, &cases)?;
     let mut notes = vec![match &options.given.against {
         Some(program) => format!("another build, {}", program.display()),
         None => nginx::version()?,
@@ -66,17 +63,11 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
         pair.ours.stop();
     }
     notes.push(options.spoken_each());
-    Report { machine, notes, rows, lines }.finish(options)
+    Report { notes, rows, lines }.finish(options)
 }
 
 /// Starts both servers with every listener that a case needs.
-fn start(
-    medusa: &Medusa,
-    other: Option<&Medusa>,
-    site: &Site,
-    workers: usize,
-    cases: &[Case],
-) -> Result<Vec<Pair>> {
+fn start(medusa: &Medusa, other: Option<&Medusa>, site: &Site, cases: &[Case]) -> Result<Vec<Pair>> {
     site::write_documents(site);
     let public = site.at("public");
     let mut pairs = Vec::new();
@@ -88,15 +79,14 @@ fn start(
             Listener::H2c => Wire::H2c,
             Listener::Tls => Wire::Tls(Arc::new(Identity::make(site.path())?)),
         };
-        let scripts = site::scripts(&public, listener, compress);
-        let ours = medusa.start(&scripts, workers, wire.clone());
+        let start = |medusa: &Medusa| medusa.start(site::scripts(&public, listener, compress), wire.clone());
         let theirs = if let Some(other) = other {
-            other.start(&scripts, workers, wire)
+            start(other)
         } else {
-            let nginx = Nginx { wire, ..Nginx::new(&public, workers) };
+            let nginx = Nginx { wire: wire.clone(), ..Nginx::new(&public) };
             nginx.start(&site.at(&format!("nginx-{listener:?}")))?
         };
-        pairs.push(Pair { listener, ours, theirs, _scripts: scripts });
+        pairs.push(Pair { listener, ours: start(medusa), theirs });
     }
     Ok(pairs)
 }

@@ -16,7 +16,7 @@ use self::herd::Herd;
 use super::load::{Load, Wrk};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::{Figure, Line, Machine, Measured, Report, Row, Sample};
+use super::report::{Figure, Line, Measured, Report, Row, Sample};
 use super::side::{Side, Wire};
 use super::tls::Identity;
 use super::{Options, medusa, nginx, report};
@@ -60,7 +60,6 @@ struct Idle {
     medusa: Medusa,
     site: Site,
     identity: Arc<Identity>,
-    workers: usize,
     connections: u32,
 }
 
@@ -70,12 +69,10 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let connections = options.given.connections.unwrap_or(CONNECTIONS);
     allow_files(u64::from(connections) + OTHER_FILES)?;
     let site = Site::new().file(&format!("public{PATH}"), vec![b'm'; SIZE]);
-    let machine = Machine::look();
     let stage = &Idle {
         medusa: Medusa::build()?,
         identity: Arc::new(Identity::make(site.path())?),
         site,
-        workers: machine.cores,
         connections,
     };
     let cases: Vec<Kept> = CASES.into_iter().filter(|case| chosen.contains(&case.name)).collect();
@@ -90,7 +87,7 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let lines = cases.iter().zip(rows.chunks(2)).map(|(case, rows)| line(case, &rows[0], &rows[1])).collect();
     let Options { seconds, rounds, .. } = options;
     let held = format!("{connections} connections, held for {seconds} s, {rounds} rounds");
-    Report { machine, notes: vec![nginx::version()?, held], rows, lines }.finish(options)
+    Report { notes: vec![nginx::version()?, held], rows, lines }.finish(options)
 }
 
 fn line(case: &Kept, theirs: &Row, ours: &Row) -> Line {
@@ -124,12 +121,11 @@ fn allow_files(needed: u64) -> Result {
 impl Idle {
     /// Starts a server, and measures it while the connections are held for this time.
     fn measure(&self, case: Kept, is_ours: bool, hold: Duration) -> Result<Sample> {
-        // Our script is kept until the server has ended.
-        let site = self.script(case);
+        let folder = Site::new();
         let side = if is_ours {
-            self.medusa.start(&site, self.workers, self.wire(case))
+            self.medusa.start(self.script(case), self.wire(case))
         } else {
-            self.start_nginx(case, &site)?
+            self.start_nginx(case, &folder)?
         };
         side.press(&Load::Wrk(Wrk::USUAL), 1, PATH)?;
         let before = side.resident() as f64 / 1024.0;
@@ -151,8 +147,7 @@ impl Idle {
         let public = self.site.at("public");
         // One worker may accept them all.
         let connections = self.connections + 100;
-        Nginx { connections, wire: self.wire(case), ..Nginx::new(&public, self.workers) }
-            .start(&folder.at("nginx"))
+        Nginx { connections, wire: self.wire(case), ..Nginx::new(&public) }.start(&folder.at("nginx"))
     }
 
     fn script(&self, case: Kept) -> Site {

@@ -14,7 +14,7 @@ use self::changes::{CHANGES, Changes};
 use self::long_lived::LongLived;
 use super::load::{Asks, Counted, Load, WARM_UP, Wrk};
 use super::medusa::Medusa;
-use super::report::{Figure, Line, Machine, Measured, Report, Row, highest, milliseconds};
+use super::report::{Figure, Line, Measured, Report, Row, highest, milliseconds};
 use super::side::{Side, Wire};
 use super::{Options, medusa, report};
 use crate::error::Result;
@@ -43,9 +43,7 @@ const MEMORY: Figure = Figure { name: "MiB after", unit: "", decimals: 1, of_all
 /// Runs the bench and prints its tables.
 pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let medusa = Medusa::build()?;
-    let machine = Machine::look();
-    let site = changes::site(MOUNTS);
-    let side = medusa.start(&site, machine.cores, Wire::Plain);
+    let side = medusa.start(changes::site(MOUNTS), Wire::Plain);
     let spare = OwnAddress::claim();
     let mut long_lived = LongLived::open(&side)?;
     let mut changes = Changes::begin(side.ours(), spare.port(1514))?;
@@ -69,7 +67,7 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let lines = lines(&rows[0], before, long_lived.len());
     drop((long_lived, changes));
     side.stop();
-    Report { machine, notes: vec![options.spoken(&LOAD)], rows, lines }.finish(options)
+    Report { notes: vec![options.spoken(&LOAD)], rows, lines }.finish(options)
 }
 
 fn mebibytes(side: &Side) -> f64 {

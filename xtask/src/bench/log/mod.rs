@@ -10,8 +10,6 @@ mod cases;
 mod lookups;
 mod receiver;
 
-use std::path::Path;
-
 use medusa_testkit::Site;
 use serde_json::Value;
 
@@ -22,7 +20,7 @@ use super::compare::{self, Goal, Subject, Unit};
 use super::load::{Asks, Load, Wrk};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::{Figure, Line, Machine, P99, Report, Row, Sample, median, ratios};
+use super::report::{Figure, Line, P99, Report, Row, Sample, median, ratios};
 use super::side::{Side, Wire};
 use super::{Options, medusa, nginx};
 use crate::error::Result;
@@ -39,15 +37,15 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     // Without it there is nothing to compare with.
     let cases = CASES.into_iter().filter(|case| case.name == cases::NONE || chosen.contains(&case.name));
     let medusa = Medusa::build()?;
-    let machine = Machine::look();
     let site = Site::new().file("public/4k.bin", vec![b'm'; FILE_SIZE]);
     let receivers = Receivers::start()?;
-    let start = |case| Servers::start(case, &site.at("public"), &medusa, &receivers, machine.cores);
+    let start = |case| Servers::start(case, &site, &medusa, &receivers);
     let all = cases.map(start).collect::<Result<Vec<_>>>()?;
     let subjects: Vec<Subject<'_>> = all.iter().map(Servers::subject).collect();
     let mut rows = compare::rows(&subjects, options)?;
     drop(subjects);
-    let mut notes = vec![nginx::version()?, format!("{}, a file of 4 KB", options.spoken_each())];
+    let mut notes =
+        vec![nginx::version()?, format!("{}, {}, a file of 4 KB", options.spoken_each(), Wrk::USUAL)];
     for one in &all {
         let status = one.ours.ours().status();
         notes.extend(host_names(one.case.name, &status));
@@ -63,34 +61,26 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
         }));
     }
     all.into_iter().for_each(Servers::stop);
-    Report { machine, notes, rows, lines }.finish(options)
+    Report { notes, rows, lines }.finish(options)
 }
 
 /// The servers of a case.
 struct Servers {
     case: Logged,
-    _scripts: Site,
     theirs: Option<Side>,
     ours: Side,
 }
 
 impl Servers {
-    fn start(
-        case: Logged,
-        public: &Path,
-        medusa: &Medusa,
-        receivers: &Receivers,
-        workers: usize,
-    ) -> Result<Self> {
-        let scripts = Site::script(&case.site(public, receivers));
-        let ours = medusa.start(&scripts, workers, Wire::Plain);
-        let log = scripts.at("nginx.log");
-        let nginx = case.nginx.map(|logged| Nginx {
-            access_log: logged.then_some(log.as_path()),
-            ..Nginx::new(public, workers)
-        });
-        let theirs = nginx.map(|nginx| nginx.start(&scripts.at("nginx"))).transpose()?;
-        Ok(Self { case, _scripts: scripts, theirs, ours })
+    fn start(case: Logged, site: &Site, medusa: &Medusa, receivers: &Receivers) -> Result<Self> {
+        let public = site.at("public");
+        let ours = medusa.start(Site::script(&case.site(&public, receivers)), Wire::Plain);
+        let [folder, log] = ["nginx", "log"].map(|name| site.at(&format!("{}.{name}", case.name)));
+        let nginx = case
+            .nginx
+            .map(|logged| Nginx { access_log: logged.then_some(log.as_path()), ..Nginx::new(&public) });
+        let theirs = nginx.map(|nginx| nginx.start(&folder)).transpose()?;
+        Ok(Self { case, theirs, ours })
     }
 
     fn subject(&self) -> Subject<'_> {

@@ -10,10 +10,11 @@ use medusa_testkit::Site;
 use self::beside::Beside;
 use super::load::{Load, WARM_UP, Wrk};
 use super::medusa::Medusa;
-use super::report::{Figure, Line, Machine, Measured, P99, Report, Row, Sample};
+use super::report::{Figure, Line, Measured, P99, Report, Row, Sample};
 use super::report::{highest, latencies, milliseconds, spread};
 use super::side::{Side, Wire};
 use super::{Options, medusa, report};
+use crate::environment;
 use crate::error::Result;
 
 /// The site: the good handler, and the two that never end.
@@ -41,14 +42,13 @@ const STOPPED: Figure = Figure::sum("stopped");
 
 /// Runs the bench and prints its table.
 pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
-    let machine = Machine::look();
     let site = Site::script(SITE).file("ok.luau", OK).file("endless.luau", ENDLESS);
-    let side = Medusa::build()?.start(&site, machine.cores, Wire::Plain);
+    let side = Medusa::build()?.start(site, Wire::Plain);
     let mebibytes = || side.resident() as f64 / f64::from(1 << 20);
     let ready = mebibytes();
     side.press(&LOAD, WARM_UP, PATH)?;
     let warm = mebibytes();
-    let besides = Beside::all(machine.cores);
+    let besides = Beside::all(environment::cores());
     let server = &side;
     let measured = besides.iter().map(|&beside| Measured {
         row: Row::new(beside.to_string(), medusa::NAME, ""),
@@ -61,7 +61,7 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     );
     side.stop();
     let lines = lines(&besides, &rows);
-    Report { machine, notes: vec![options.spoken(&LOAD), memory], rows, lines }.finish(options)
+    Report { notes: vec![options.spoken(&LOAD), memory], rows, lines }.finish(options)
 }
 
 fn sample(side: &Side, beside: Beside, seconds: u32) -> Result<Sample> {

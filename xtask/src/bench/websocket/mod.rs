@@ -11,7 +11,7 @@ use self::client::Echo;
 use super::compare::{self, Goal, Subject, Unit};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::{Line, Machine, Report};
+use super::report::{Line, Report};
 use super::side::{Side, Wire};
 use super::{Options, nginx};
 use crate::error::Result;
@@ -40,10 +40,9 @@ const CASES: [(&str, Echo); 3] = [
 /// Runs the bench and prints its table.
 pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let medusa = Medusa::build()?;
-    let machine = Machine::look();
-    let site = Site::script(SITE).file("echo.luau", ECHO);
-    let ours = medusa.start(&site, machine.cores, Wire::Plain);
-    let theirs = Nginx::new(site.path(), machine.cores).start(&site.at("nginx"))?;
+    let ours = medusa.start(Site::script(SITE).file("echo.luau", ECHO), Wire::Plain);
+    let site = Site::new();
+    let theirs = Nginx::new(site.path()).start(&site.at("nginx"))?;
     for side in [&theirs, &ours] {
         client::rehearse(side)?;
     }
@@ -55,7 +54,7 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     drop(subjects);
     theirs.stop();
     ours.stop();
-    Report { machine, notes: vec![neighbour, options.spoken_each()], rows, lines }.finish(options)
+    Report { notes: vec![neighbour, options.spoken_each()], rows, lines }.finish(options)
 }
 
 fn subject<'a>(name: &'static str, echo: Echo, ours: &'a Side, theirs: &'a Side) -> Subject<'a> {
