@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
+use medusa_testkit::http2::{END_HEADERS, END_STREAM, HEADERS, Http2, field, request};
 use medusa_testkit::{H2Load, Process, Server, Signal, wait};
 
-use super::limits::frames::{END_HEADERS, END_STREAM, HEADERS, Http2, field, request};
 use super::support::{start, web};
 use super::tls::Encrypted;
 

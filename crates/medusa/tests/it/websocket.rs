@@ -4,12 +4,12 @@
 use std::thread;
 use std::time::Duration;
 
+use medusa_testkit::http2::{DATA, END_HEADERS, Http2, RST_STREAM, SETTINGS, field};
 use medusa_testkit::websocket::{
     BINARY, CLOSE, COMPRESSED, CONTINUE, FIN, PING, PONG, TEXT, close, deflated, frame, header,
 };
 use medusa_testkit::{Client, Server, Signal, Site, WebSocket, wait};
 
-use super::limits::frames::{DATA, END_HEADERS, Http2, RST_STREAM, SETTINGS, field};
 use super::support::{WEB, start, unnumbered, web};
 
 /// Mounts the same function twice: at `/main` in the main VM, and at `/file` in the workers'.

@@ -4,6 +4,11 @@ use std::io::{self, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use medusa_testkit::http2::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, field, frame, request,
+};
+
 use super::{Attack, AttackKind, after, drain};
 use crate::soak::rng::{Rng, bytes};
 
@@ -67,41 +72,12 @@ pub(super) const KINDS: &[AttackKind] = &[
     }),
 ];
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
-
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
 /// The number of streams that a connection may have: the server's limit, less one.
 const STREAMS: u32 = 127;
 /// The number of connections that hold streams.
 const CONNECTIONS: usize = 8;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A field that is not indexed, of short strings without Huffman coding (RFC 7541 §6.2.2).
-fn field(name: &str, value: &str) -> Vec<u8> {
-    let short = |text: &str| [&[text.len().min(126) as u8], text.as_bytes()].concat();
-    [&[0][..], &short(name), &short(value)].concat()
-}
-
-fn request(method: &str, path: &str) -> Vec<u8> {
-    [field(":method", method), field(":scheme", "http"), field(":path", path), field(":authority", "x")]
-        .concat()
-}
 
 fn get(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &request("GET", path))
@@ -116,7 +92,7 @@ fn numbers(count: u32) -> impl Iterator<Item = u32> {
 fn open(attack: &mut Attack<'_>, window: u32) -> io::Result<TcpStream> {
     let setting = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window.to_be_bytes()].concat();
     let settings = [frame(SETTINGS, 0, 0, &setting), frame(SETTINGS, ACK, 0, &[])].concat();
-    after(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat(), attack.dial()?)
+    after(&[PREFACE, &settings].concat(), attack.dial()?)
 }
 
 /// A connection that asks for a large file on every stream and takes nothing of it.

@@ -1,12 +1,12 @@
 //! What HTTP/2 is attacked with: cheap frames that make the server work or keep. The connection ends, the memory stays, and
 //! nobody else notices.
 
-use medusa_testkit::{Server, Site, memory, wait};
-
-use super::frames::{
+use medusa_testkit::http2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Http2, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
     field, frame, integer, request,
 };
+use medusa_testkit::{Server, Site, memory, wait};
+
 use super::{expect_service, limited};
 
 /// What an attack may cost beyond what the server holds anyway, in bytes: buffers of one connection, many times over.

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use medusa_testkit::http2::Http2;
 use medusa_testkit::{Client, Server, Site, wait};
 
 use super::super::support::start;
-use super::frames::Http2;
 
 /// `SETTINGS_INITIAL_WINDOW_SIZE`: how much of an answer may be sent unasked.
 const INITIAL_WINDOW: u16 = 4;

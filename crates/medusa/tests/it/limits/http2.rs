@@ -1,11 +1,11 @@
 //! The limits as an HTTP/2 client meets them, where that is another way.
 
-use medusa_testkit::wait;
-
-use super::frames::{
+use medusa_testkit::http2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Http2, PING, PREFACE, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, field, request,
 };
+use medusa_testkit::wait;
+
 use super::{after_a_second, expect_faults, expect_service, limited};
 
 const NO_ERROR: u32 = 0;
@@ -24,7 +24,7 @@ fn first_byte_pings_are_no_request() {
     let mut client = Http2::connect(&server, &[]);
     // It is told after a second, and left when it has had the time to hear that: before the limit's default, of half a minute.
     wait::until("it is left", || {
-        let _cut_off = client.try_send(&super::frames::frame(PING, 0, 0, &[0; 8]));
+        let _cut_off = client.try_send(&medusa_testkit::http2::frame(PING, 0, 0, &[0; 8]));
         (server.number("http", "connections") == 0).then_some(())
     });
 }
@@ -207,7 +207,7 @@ fn write_a_reader_that_makes_no_room_is_left() {
         after_a_second(&server, || {
             wait::until("it is left", || {
                 // Says that it is there, to no avail.
-                let _cut_off = client.try_send(&super::frames::frame(PING, 0, 0, &[0; 8]));
+                let _cut_off = client.try_send(&medusa_testkit::http2::frame(PING, 0, 0, &[0; 8]));
                 (server.number("http", "connections") == 0).then_some(())
             });
         });
@@ -234,7 +234,10 @@ fn write_an_answer_that_is_left_alone_is_ended_alone() {
     let ended = loop {
         client.send(WINDOW_UPDATE, 0, 3, &40_000_u32.to_be_bytes());
         let mut frames = std::iter::from_fn(|| {
-            client.is_readable_within(std::time::Duration::from_millis(100)).then(|| client.next()).flatten()
+            client
+                .is_readable_within(std::time::Duration::from_millis(100))
+                .then(|| client.next_frame())
+                .flatten()
         });
         if let Some(frame) = frames.find(|frame| frame.kind == RST_STREAM || frame.kind == GOAWAY) {
             break frame;

@@ -1,9 +1,9 @@
 //! `request_bytes` and `answer_bytes`: who asks for more than there is comes again later, and nobody else notices.
 
+use medusa_testkit::http2::{DATA, END_HEADERS, END_STREAM, HEADERS, Http2, WINDOW_UPDATE, field, request};
 use medusa_testkit::{Client, Server, Site, WebSocket, wait};
 
 use super::super::support::start;
-use super::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, Http2, WINDOW_UPDATE, field, request};
 use super::{expect_end, expect_faults, expect_service, limited};
 
 const SCRIPT: &str = "

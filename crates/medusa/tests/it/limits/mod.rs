@@ -3,7 +3,6 @@
 mod attacks;
 mod counts;
 mod descriptors;
-pub(crate) mod frames;
 mod http2;
 mod memory;
 mod sizes;

@@ -1,10 +1,10 @@
 //! What a request of HTTP/2 is for: the same is refused as of HTTP/1.1.
 
 use medusa_testkit::Server;
+use medusa_testkit::http2::{END_HEADERS, END_STREAM, HEADERS, Http2, field};
 
 use super::super::support::{start, web};
 use super::super::tls::Encrypted;
-use super::frames::{END_HEADERS, END_STREAM, HEADERS, Http2, field};
 
 /// The status of a GET with these fields, in HTTP/2; 0 if the stream or the connection is reset.
 #[track_caller]

@@ -7,13 +7,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use medusa_testkit::http2::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, WINDOW_UPDATE, field, frame, request,
+};
 use medusa_testkit::websocket::{BINARY, FIN, TEXT, frame as ws_frame};
 use medusa_testkit::{Server, Site, memory};
 
 use super::super::support::start;
-use super::frames::{
-    DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, WINDOW_UPDATE, field, frame, request,
-};
 
 /// What an address may cost at its worst, in bytes.
 const MOST: u64 = 256 << 20;

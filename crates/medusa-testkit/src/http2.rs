@@ -3,40 +3,57 @@
 use std::io;
 use std::time::Duration;
 
-use medusa_testkit::{Client, Server};
+use crate::{Client, Server};
 
-pub(crate) const DATA: u8 = 0;
-pub(crate) const HEADERS: u8 = 1;
-pub(crate) const RST_STREAM: u8 = 3;
-pub(crate) const SETTINGS: u8 = 4;
-pub(crate) const PING: u8 = 6;
-pub(crate) const GOAWAY: u8 = 7;
-pub(crate) const WINDOW_UPDATE: u8 = 8;
-pub(crate) const CONTINUATION: u8 = 9;
+/// The kind of a frame with a part of a body.
+pub const DATA: u8 = 0;
+/// The kind of a frame with a head, or its beginning.
+pub const HEADERS: u8 = 1;
+/// The kind of a frame that says which stream another depends on.
+pub const PRIORITY: u8 = 2;
+/// The kind of a frame that ends a stream at once.
+pub const RST_STREAM: u8 = 3;
+/// The kind of a frame with settings, or that has seen the other's.
+pub const SETTINGS: u8 = 4;
+/// The kind of a frame that asks for a sign of life, or gives it.
+pub const PING: u8 = 6;
+/// The kind of a frame that says goodbye.
+pub const GOAWAY: u8 = 7;
+/// The kind of a frame that lets the other send more.
+pub const WINDOW_UPDATE: u8 = 8;
+/// The kind of a frame that goes on with a head.
+pub const CONTINUATION: u8 = 9;
 
-const ACK: u8 = 1;
-pub(crate) const END_STREAM: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
+/// The flag of settings that were seen, and of a ping that is answered.
+pub const ACK: u8 = 1;
+/// The flag of a stream's last frame.
+pub const END_STREAM: u8 = 1;
+/// The flag of a head's last frame.
+pub const END_HEADERS: u8 = 4;
 
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What a client says first.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A frame.
 #[derive(Debug)]
-pub(crate) struct Frame {
-    pub(crate) kind: u8,
-    pub(crate) stream: u32,
-    pub(crate) payload: Vec<u8>,
+pub struct Http2Frame {
+    /// What it is.
+    pub kind: u8,
+    /// The stream it is about; 0 for the connection.
+    pub stream: u32,
+    /// What is in it.
+    pub payload: Vec<u8>,
 }
 
 /// A frame as it is sent.
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// A field that no table remembers, by its name and value
 /// ([RFC 7541 §6.2.2](https://www.rfc-editor.org/rfc/rfc7541#section-6.2.2)).
-pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
+pub fn field(name: &str, value: &str) -> Vec<u8> {
     let mut block = vec![0];
     for text in [name, value] {
         integer(&mut block, text.len());
@@ -46,7 +63,7 @@ pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
 }
 
 /// A number behind one free bit ([RFC 7541 §5.1](https://www.rfc-editor.org/rfc/rfc7541#section-5.1)).
-pub(crate) fn integer(block: &mut Vec<u8>, number: usize) {
+pub fn integer(block: &mut Vec<u8>, number: usize) {
     if number < 127 {
         block.push(u8::try_from(number).expect("it is less"));
         return;
@@ -61,14 +78,14 @@ pub(crate) fn integer(block: &mut Vec<u8>, number: usize) {
 }
 
 /// The head of a request, as a block of fields.
-pub(crate) fn request(method: &str, path: &str) -> Vec<u8> {
+pub fn request(method: &str, path: &str) -> Vec<u8> {
     [field(":method", method), field(":scheme", "http"), field(":path", path), field(":authority", "t")]
         .concat()
 }
 
 /// A connection that speaks HTTP/2 as far as a test wants it to.
 #[derive(Debug)]
-pub(crate) struct Http2 {
+pub struct Http2 {
     client: Client,
     came: Vec<u8>,
     /// Of answers that came before they were asked for.
@@ -78,13 +95,13 @@ pub(crate) struct Http2 {
 impl Http2 {
     /// Connects, and sends the preface and these settings.
     #[track_caller]
-    pub(crate) fn connect(server: &Server, settings: &[(u16, u32)]) -> Self {
+    pub fn connect(server: &Server, settings: &[(u16, u32)]) -> Self {
         Self::begin(server.connect(), settings)
     }
 
     /// Begins on a connection, with the preface and these settings.
     #[track_caller]
-    pub(crate) fn begin(mut client: Client, settings: &[(u16, u32)]) -> Self {
+    pub fn begin(mut client: Client, settings: &[(u16, u32)]) -> Self {
         let settings: Vec<u8> = settings
             .iter()
             .flat_map(|(name, value)| name.to_be_bytes().into_iter().chain(value.to_be_bytes()))
@@ -95,36 +112,37 @@ impl Http2 {
         Self { client, came: Vec::new(), statuses: Vec::new() }
     }
 
+    /// Sends a frame.
     #[track_caller]
-    pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    pub fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         self.client.send(frame(kind, flags, stream, payload));
     }
 
     /// Whether the server says something within `time`.
     #[track_caller]
-    pub(crate) fn is_readable_within(&self, time: Duration) -> bool {
+    pub fn is_readable_within(&self, time: Duration) -> bool {
         !self.came.is_empty() || self.client.is_readable_within(time)
     }
 
     /// Sends bytes as far as the server takes them.
-    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.client.try_send(bytes)
     }
 
     /// Sends a whole request.
     #[track_caller]
-    pub(crate) fn get(&mut self, stream: u32, path: &str) {
+    pub fn get(&mut self, stream: u32, path: &str) {
         self.send(HEADERS, END_HEADERS | END_STREAM, stream, &request("GET", path));
     }
 
     /// Sends the head of a request whose body is to come.
     #[track_caller]
-    pub(crate) fn post(&mut self, stream: u32, path: &str) {
+    pub fn post(&mut self, stream: u32, path: &str) {
         self.send(HEADERS, END_HEADERS, stream, &request("POST", path));
     }
 
     /// The next frame; `None` at the end of the connection, however it ends.
-    pub(crate) fn next(&mut self) -> Option<Frame> {
+    pub fn next_frame(&mut self) -> Option<Http2Frame> {
         let head = self.take(9)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
@@ -133,7 +151,7 @@ impl Http2 {
             // Asked by a server that wants to go, which waits for what was on its way.
             let _gone = self.try_send(&frame(PING, ACK, 0, &payload));
         }
-        Some(Frame { kind: head[3], stream, payload })
+        Some(Http2Frame { kind: head[3], stream, payload })
     }
 
     fn take(&mut self, length: usize) -> Option<Vec<u8>> {
@@ -150,8 +168,8 @@ impl Http2 {
 
     /// The next frame of this kind; those before it are passed over.
     #[track_caller]
-    pub(crate) fn expect(&mut self, kind: u8) -> Frame {
-        while let Some(frame) = self.next() {
+    pub fn expect(&mut self, kind: u8) -> Http2Frame {
+        while let Some(frame) = self.next_frame() {
             if frame.kind == kind {
                 return frame;
             }
@@ -161,7 +179,7 @@ impl Http2 {
 
     /// The status of the answer on `stream`.
     #[track_caller]
-    pub(crate) fn status(&mut self, stream: u32) -> u16 {
+    pub fn status(&mut self, stream: u32) -> u16 {
         loop {
             if let Some(at) = self.statuses.iter().position(|(of, _)| *of == stream) {
                 return self.statuses.swap_remove(at).1;
@@ -173,15 +191,15 @@ impl Http2 {
 
     /// The status of the answer that comes next, on whatever stream.
     #[track_caller]
-    pub(crate) fn next_status(&mut self) -> u16 {
+    pub fn next_status(&mut self) -> u16 {
         let known = self.statuses.pop().map(|(_, status)| status);
         known.unwrap_or_else(|| status_of(&self.expect(HEADERS).payload))
     }
 
     /// Reads to the end of the connection; the reason of the GOAWAY, if one came.
-    pub(crate) fn end(&mut self) -> Option<u32> {
+    pub fn end(&mut self) -> Option<u32> {
         let mut reason = None;
-        while let Some(frame) = self.next() {
+        while let Some(frame) = self.next_frame() {
             if frame.kind == GOAWAY {
                 reason =
                     frame.payload.get(4..8).map(|code| u32::from_be_bytes(code.try_into().expect("four")));
