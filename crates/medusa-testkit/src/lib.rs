@@ -2,6 +2,7 @@
 //!
 //! - [`Site`]: a directory of its own for a site under test;
 //! - [`Medusa`] and [`Server`]: the program, run to its end or as a server;
+//! - [`Session`]: its control socket;
 //! - [`Client`]: HTTP/1 over a raw socket, byte for byte;
 //! - [`websocket`] and [`http2`]: the same for `WebSocket` and HTTP/2, frame by frame;
 //! - [`Authority`]: certificates, for servers and clients;
@@ -38,6 +39,7 @@ pub mod memory;
 pub mod numbered;
 pub mod process;
 pub mod server;
+mod session;
 pub mod site;
 pub mod syslog;
 mod tmux;
@@ -61,6 +63,7 @@ pub use numbered::{Made, Numbered, Tally};
 pub use process::{Finished, Process};
 pub use rustix::process::Signal;
 pub use server::{Medusa, Serve, Server};
+pub use session::Session;
 pub use site::Site;
 pub use tmux::Tmux;
 pub use unbound::{Unbound, Zone};

@@ -1,11 +1,8 @@
 //! Sessions that outlive the code they began in: `on_reload = "keep"`.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-
 use medusa_testkit::websocket::CLOSE;
-use medusa_testkit::{Client, PATIENCE, Server, WebSocket, wait};
-use serde_json::{Value, json};
+use medusa_testkit::{Client, Server, Session, WebSocket, wait};
+use serde_json::json;
 
 use super::support::{start, web};
 
@@ -134,12 +131,9 @@ fn a_drain_ends_what_is_kept_of_its_generation_and_nothing_else() {
     wait::until("the others are gone", || (replaced() == 1).then_some(()));
     assert_eq!(in_use(&server, "/kept"), "2 retired 1 0");
     assert_eq!((say(&mut second, "b"), say(&mut new_file, "b")), ("b 2 two".into(), "b 2 new".into()));
-    let mut control = UnixStream::connect(server.state().join("control")).expect("the control socket");
-    control.set_read_timeout(Some(PATIENCE)).expect("our own socket");
-    writeln!(control, "{}", json!({ "version": 1, "op": "drain", "generation": 2 })).expect("it is read");
-    let mut reply = String::new();
-    BufReader::new(control).read_line(&mut reply).expect("a reply in time");
-    let reply: Value = serde_json::from_str(&reply).expect("JSON");
+    let mut control = Session::begin(&server);
+    control.send(&json!({ "version": 1, "op": "drain", "generation": 2 }));
+    let reply = control.reply();
     assert_eq!(reply["value"], "told to end: 2 WebSockets, 1 stream", "{reply}");
     second.expect_close(1001);
     // Its handler is the same in all of them, and has been there since the second.

@@ -1,11 +1,8 @@
 //! What of scripts is running: seen, with the CPU time it uses, and ended.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-
 use medusa_monitor::{Client as Monitor, Op};
-use medusa_testkit::{Client, PATIENCE, Server, Site, WebSocket, wait};
-use serde_json::{Value, json};
+use medusa_testkit::{Client, Server, Session, Site, WebSocket, wait};
+use serde_json::Value;
 
 use super::support::{start, unnumbered, web};
 
@@ -124,13 +121,9 @@ fn a_timer_that_never_ends_is_seen_and_ended() {
 
 /// Begins a statement in a session of its own.
 fn begin(server: &Server, statement: &str) -> impl FnOnce() -> Value + use<> {
-    let mut session = UnixStream::connect(server.state().join("control")).expect("the control socket");
-    session.set_read_timeout(Some(PATIENCE)).expect("our own socket");
-    writeln!(session, "{}", json!({ "version": 1, "op": "eval", "source": statement })).expect("it is read");
-    move || {
-        let reply = BufReader::new(session).lines().next().expect("a reply").expect("a reply in time");
-        serde_json::from_str(&reply).expect("JSON")
-    }
+    let mut session = Session::begin(server);
+    session.eval(statement);
+    move || session.reply()
 }
 
 #[test]

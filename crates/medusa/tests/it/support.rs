@@ -1,10 +1,7 @@
 //! What most tests begin with.
 
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::os::unix::net::UnixStream;
-
-use medusa_testkit::{Medusa, PATIENCE, Server, Site, Tmux, wait};
-use serde_json::{Value, json};
+use medusa_testkit::{Medusa, Server, Session, Site, Tmux, wait};
+use serde_json::Value;
 
 /// The program under test.
 pub(crate) const MEDUSA: Medusa = Medusa::new(env!("CARGO_BIN_EXE_medusa"));
@@ -53,25 +50,22 @@ pub(crate) fn unnumbered(text: &str) -> String {
 }
 
 /// A statement that shows what comes for as long as it runs, as lines of JSON.
-pub(crate) struct Watching(Lines<BufReader<UnixStream>>);
+pub(crate) struct Watching(Session);
 
 impl Watching {
     /// Begins it, and waits until the site counts one more in `gauge`.
     #[track_caller]
     pub(crate) fn begin(server: &Server, gauge: &str, statement: &str) -> Self {
         let before = server.number("site", gauge);
-        let mut session = UnixStream::connect(server.state().join("control")).expect("the control socket");
-        session.set_read_timeout(Some(PATIENCE)).expect("our own socket");
-        writeln!(session, "{}", json!({ "version": 1, "op": "eval", "source": statement }))
-            .expect("it is read");
+        let mut session = Session::begin(server);
+        session.eval(statement);
         wait::until("it is on", || (server.number("site", gauge) > before).then_some(()));
-        Self(BufReader::new(session).lines())
+        Self(session)
     }
 
     #[track_caller]
     pub(crate) fn reply(&mut self) -> Value {
-        let line = self.0.next().expect("a reply").expect("a reply in time");
-        serde_json::from_str(&line).expect("JSON")
+        self.0.reply()
     }
 
     /// The next line that is shown.

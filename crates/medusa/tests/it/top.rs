@@ -1,10 +1,8 @@
 //! A server in numbers, once a second: in lines, on a screen, in a session.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use medusa_testkit::{PATIENCE, Process, Server, Tmux, wait};
+use medusa_testkit::{Process, Server, Session, Tmux, wait};
 use serde_json::{Value, json};
 
 use super::support::{MEDUSA, start, web};
@@ -15,21 +13,18 @@ const SITE: &str = "
     web:mount('/fails', function() error('oh no') end)";
 
 /// The seconds that a session is told of.
-struct Seconds(BufReader<UnixStream>);
+struct Seconds(Session);
 
 impl Seconds {
     fn begin(server: &Server, request: &Value) -> Self {
-        let mut session = UnixStream::connect(server.state().join("control")).expect("the control socket");
-        session.set_read_timeout(Some(PATIENCE)).expect("our own socket");
-        writeln!(session, "{request}").expect("it is read");
-        Self(BufReader::new(session))
+        let mut session = Session::begin(server);
+        session.send(request);
+        Self(session)
     }
 
     #[track_caller]
     fn next(&mut self) -> Value {
-        let mut line = String::new();
-        self.0.read_line(&mut line).expect("a reply in time");
-        serde_json::from_str(&line).expect("JSON")
+        self.0.reply()
     }
 
     /// The next second that is as it should be.

@@ -1,14 +1,12 @@
 //! The changes: statements of one session, each of which publishes a generation.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use medusa_testkit::{Client, Server, Site};
-use serde_json::{Value, json};
+use medusa_testkit::{Client, Server, Session, Site};
+use serde_json::Value;
 
 use super::long_lived::{ECHOES, TICKS};
 use crate::bench::side::Side;
@@ -18,8 +16,6 @@ use crate::error::{Error, Result};
 pub(super) const CHANGES: u32 = 1_000;
 /// The share of the load's time over which they are spread: the last one is to be made before that is over.
 const SPREAD: f64 = 0.9;
-/// The time that a statement may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const ECHO: &str = "function(req)
 \treturn req:websocket(function(ws) for message in ws do ws:send(message) end end)
@@ -61,7 +57,7 @@ end
 
 /// A session on the control socket that changes the site.
 pub(super) struct Changes {
-    session: BufReader<UnixStream>,
+    session: Session,
     /// Where a listener comes and goes.
     spare: SocketAddr,
     made: usize,
@@ -69,14 +65,8 @@ pub(super) struct Changes {
 
 impl Changes {
     /// Begins the session.
-    pub(super) fn begin(server: &Server, spare: SocketAddr) -> Result<Self> {
-        let control = server.state().join("control");
-        let failed = Error::io("open a session at", &control);
-        let session = UnixStream::connect(&control).and_then(|socket| {
-            socket.set_read_timeout(Some(PATIENCE))?;
-            Ok(BufReader::new(socket))
-        });
-        Ok(Self { session: session.map_err(failed)?, spare, made: 0 })
+    pub(super) fn begin(server: &Server, spare: SocketAddr) -> Self {
+        Self { session: Session::begin(server), spare, made: 0 }
     }
 
     /// Makes the changes of a round within so many `seconds`, before it is `over`. Returns how many µs each took to be
@@ -125,16 +115,13 @@ impl Changes {
 
     /// Runs a statement; the last reply.
     fn run(&mut self, statement: &str) -> std::result::Result<Value, String> {
-        let request = json!({ "version": 1, "op": "eval", "source": statement });
-        writeln!(self.session.get_mut(), "{request}").map_err(|error| error.to_string())?;
+        self.session.eval(statement);
         loop {
-            let mut line = String::new();
-            self.session.read_line(&mut line).map_err(|error| error.to_string())?;
-            let reply: Value = serde_json::from_str(&line).map_err(|error| format!("{line:?}: {error}"))?;
+            let reply = self.session.reply();
             match reply["reply"].as_str() {
                 Some("done") => return Ok(reply),
                 Some("output" | "waiting") => {}
-                _ => return Err(line),
+                _ => return Err(reply.to_string()),
             }
         }
     }

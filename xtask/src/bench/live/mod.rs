@@ -46,7 +46,7 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let side = medusa.start(changes::site(MOUNTS), Wire::Plain);
     let spare = OwnAddress::claim();
     let mut long_lived = LongLived::open(&side)?;
-    let mut changes = Changes::begin(side.ours(), spare.port(1514))?;
+    let mut changes = Changes::begin(side.ours(), spare.port(1514));
     side.press(&LOAD, WARM_UP, PATHS[0])?;
     let before = mebibytes(&side);
     let sample = |seconds| {
