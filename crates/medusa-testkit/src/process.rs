@@ -195,6 +195,12 @@ pub fn children(pid: u32) -> Vec<u32> {
     processes.filter(is_child).collect()
 }
 
+/// Whether a process goes on: it has not ended, nor waits for a parent to look.
+pub fn is_running(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
 impl Finished {
     /// Standard output, of a command that must have succeeded.
     ///
@@ -291,12 +297,6 @@ mod tests {
         let [child] = children(process.pid())[..] else { panic!("one child") };
         drop(process);
         crate::wait::until("the child has ended", || (!is_running(child)).then_some(()));
-    }
-
-    /// Whether it has not ended, nor waits for a parent to look.
-    fn is_running(pid: u32) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
     }
 
     #[test]

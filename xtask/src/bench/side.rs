@@ -97,9 +97,9 @@ impl Side {
         self.processes().map(cpu::time).sum()
     }
 
-    /// The memory all its processes hold, in bytes; pages they share count in each.
-    pub(super) fn resident(&self) -> u64 {
-        self.processes().map(memory::resident).sum()
+    /// The memory all its processes hold, in MiB; pages they share count in each.
+    pub(super) fn mebibytes(&self) -> f64 {
+        self.processes().map(memory::resident).sum::<u64>() as f64 / f64::from(1 << 20)
     }
 
     /// Ends it; ending otherwise than with exit code 0 is a panic.

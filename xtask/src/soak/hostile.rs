@@ -17,6 +17,7 @@ use rustix::process::setpriority_process;
 use super::clients::{self, AttackKind, Targets};
 use super::rng::{Deck, Rng, stream};
 use super::site;
+use crate::threads;
 
 /// Threads that ask for scripts.
 const ASKING: u64 = 3;
@@ -39,6 +40,13 @@ pub(super) struct Tried {
     pub(super) came: BTreeMap<u16, u64>,
 }
 
+impl Tried {
+    fn add(&mut self, what: u16, came: u64) {
+        self.times += 1;
+        *self.came.entry(what).or_default() += came;
+    }
+}
+
 /// Attacks: what was tried, and what is being tried.
 #[derive(Debug, Default)]
 pub(super) struct Hostile {
@@ -56,53 +64,37 @@ impl Hostile {
     /// Makes trouble until `end`, or until the server is `dead`.
     pub(super) fn run(&self, targets: &Targets, seed: u64, end: Instant, dead: &AtomicBool) {
         let going = || !dead.load(Ordering::Relaxed) && Instant::now() < end;
-        thread::scope(|scope| {
-            for thread in 0..ASKING {
-                scope.spawn(move || {
-                    leave_the_cores();
-                    self.ask(targets, stream(seed, thread), &going);
-                });
-            }
-            for thread in 0..ATTACKING {
-                let rng = stream(seed, 100 + thread);
-                scope.spawn(move || {
-                    leave_the_cores();
-                    self.attack(targets, rng, end, &going);
-                });
+        threads::together(0..ASKING + ATTACKING, |thread| {
+            leave_the_cores();
+            let rng = stream(seed, thread);
+            if thread < ASKING {
+                self.ask(targets, rng, &going)
+            } else {
+                self.attack(targets, rng, end, &going)
             }
         });
     }
 
     fn ask(&self, targets: &Targets, mut rng: Rng, going: &impl Fn() -> bool) {
         let ways = site::ways();
-        let mut deck = Deck::new(rng.clone(), ways.len());
-        while going() {
-            let way = ways[deck.draw()];
+        Deck::new(rng.clone(), ways.len()).take_while(|_| going()).for_each(|drawn| {
+            let way = ways[drawn];
             let place = if rng.usize(..2) == 0 { "bad" } else { "main" };
             let path = format!("/{place}/{way}");
             let status = self.while_under_way(&path, || request(targets, &path)).unwrap_or(0);
-            let mut state = self.state.lock();
-            let tried = state.scripts.entry(way).or_default();
-            tried.times += 1;
-            *tried.came.entry(status).or_default() += 1;
-            drop(state);
+            self.state.lock().scripts.entry(way).or_default().add(status, 1);
             thread::park_timeout(PAUSE); // the pace of a client
-        }
+        });
     }
 
     fn attack(&self, targets: &Targets, mut rng: Rng, end: Instant, going: &impl Fn() -> bool) {
-        let kinds: Vec<AttackKind> = clients::all();
-        let mut deck = Deck::new(rng.clone(), kinds.len());
-        while going() {
-            let kind = kinds[deck.draw()];
-            let made = self.while_under_way(kind.name, || kind.attack(targets, &mut rng, end));
-            let mut state = self.state.lock();
-            let tried = state.clients.entry(kind.name).or_default();
-            tried.times += 1;
-            *tried.came.entry(1).or_default() += made;
-            drop(state);
+        let kinds = clients::all();
+        Deck::new(rng.clone(), kinds.len()).take_while(|_| going()).for_each(|drawn| {
+            let AttackKind { name, .. } = kinds[drawn];
+            let made = self.while_under_way(name, || kinds[drawn].attack(targets, &mut rng, end));
+            self.state.lock().clients.entry(name).or_default().add(1, made);
             thread::park_timeout(PAUSE); // a server that refuses is not asked in a busy loop
-        }
+        });
     }
 
     fn while_under_way<T>(&self, what: &str, run: impl FnOnce() -> T) -> T {

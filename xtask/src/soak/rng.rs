@@ -27,14 +27,18 @@ impl Deck {
     pub(super) fn new(rng: Rng, count: usize) -> Self {
         Self { rng, count, left: Vec::new() }
     }
+}
 
-    /// The next one.
-    pub(super) fn draw(&mut self) -> usize {
+/// It never ends.
+impl Iterator for Deck {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
         if self.left.is_empty() {
             self.left = (0..self.count).collect();
             self.rng.shuffle(&mut self.left);
         }
-        self.left.pop().unwrap_or(0)
+        self.left.pop()
     }
 }
 
@@ -46,7 +50,7 @@ mod tests {
     fn each_card_comes_once_before_any_comes_again() {
         let mut deck = Deck::new(stream(1, 1), 20);
         for _ in 0..3 {
-            let mut drawn: Vec<usize> = (0..20).map(|_| deck.draw()).collect();
+            let mut drawn: Vec<usize> = deck.by_ref().take(20).collect();
             drawn.sort_unstable();
             assert_eq!(drawn, (0..20).collect::<Vec<_>>());
         }

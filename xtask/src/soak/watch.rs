@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use medusa_testkit::memory;
+use medusa_testkit::{memory, process};
 use serde_json::Value;
 
 use crate::cmd::Cmd;
@@ -80,7 +80,7 @@ impl Watch {
         let mut watched = Watched::default();
         let mut asked = Instant::now();
         while !over.load(Ordering::Relaxed) {
-            if is_dead(self.pid) {
+            if !process::is_running(self.pid) {
                 watched.gone = true;
                 note();
                 dead.store(true, Ordering::Relaxed);
@@ -100,7 +100,7 @@ impl Watch {
         let begun = Instant::now();
         watched.asked += 1;
         // Who is told to try again later does.
-        while self.status(&[]).output().is_err() && !is_dead(self.pid) {
+        while self.status(&[]).output().is_err() && process::is_running(self.pid) {
             if begun.elapsed() > HEARD_WITHIN {
                 watched.unheard += 1;
                 break;
@@ -132,7 +132,10 @@ impl Watch {
         let deadline = Instant::now() + within;
         loop {
             let (held, named) = (Held::by(self.pid), self.named());
-            if held.is_within(most(named.bytes)) || Instant::now() > deadline || is_dead(self.pid) {
+            if held.is_within(most(named.bytes))
+                || Instant::now() > deadline
+                || !process::is_running(self.pid)
+            {
                 return (held, named);
             }
             thread::park_timeout(EVERY);
@@ -173,12 +176,6 @@ impl Named {
     }
 }
 
-/// Whether a process has ended: gone, or waiting for its parent to look.
-fn is_dead(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,9 +184,9 @@ mod tests {
     fn this_process_holds_something_and_one_that_has_gone_nothing() {
         let held = Held::by(std::process::id());
         assert!(held.memory > 100_000 && held.descriptors >= 3 && held.threads >= 1, "{held:?}");
-        assert!(!is_dead(std::process::id()));
+        assert!(process::is_running(std::process::id()));
         assert_eq!(Held::by(u32::MAX), Held::default());
-        assert!(is_dead(u32::MAX));
+        assert!(!process::is_running(u32::MAX));
     }
 
     #[test]

@@ -128,15 +128,15 @@ impl Idle {
             self.start_nginx(case, &folder)?
         };
         side.press(&Load::Wrk(Wrk::USUAL), 1, PATH)?;
-        let before = side.resident() as f64 / 1024.0;
+        let before = side.mebibytes();
         let herd = Herd::open(&side, self.connections, case.asked)?;
         accepted::wait(&side, &herd, self.connections)?;
         herd.hold(&side, hold)?;
-        let with = side.resident() as f64 / 1024.0;
+        let with = side.mebibytes();
         drop(herd);
         side.stop();
-        let each = (with - before) / f64::from(self.connections);
-        Ok(vec![(BEFORE, before / 1024.0), (WITH, with / 1024.0), (EACH, each)])
+        let each = (with - before) * 1024.0 / f64::from(self.connections);
+        Ok(vec![(BEFORE, before), (WITH, with), (EACH, each)])
     }
 
     fn wire(&self, case: Kept) -> Wire {

@@ -48,7 +48,7 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let mut long_lived = LongLived::open(&side)?;
     let mut changes = Changes::begin(side.ours(), spare.port(1514));
     side.press(&LOAD, WARM_UP, PATHS[0])?;
-    let before = mebibytes(&side);
+    let before = side.mebibytes();
     let sample = |seconds| {
         let (quiet, ()) = stretch(&side, &mut long_lived, seconds, |_| Ok(()))?;
         let change = |over: &AtomicBool| changes.make(&side, seconds, over);
@@ -59,7 +59,7 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
             (BESIDE, milliseconds(counted.p99)),
             (PUBLISHED, report::median(published.clone())),
             (LONGEST, highest(published)),
-            (MEMORY, mebibytes(&side)),
+            (MEMORY, side.mebibytes()),
         ])
     };
     let row = Row::new(format!("{CHANGES} changes"), medusa::NAME, format!("{MOUNTS} mounts"));
@@ -68,10 +68,6 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     drop((long_lived, changes));
     side.stop();
     Report { notes: vec![options.spoken(&LOAD)], rows, lines }.finish(options)
-}
-
-fn mebibytes(side: &Side) -> f64 {
-    side.resident() as f64 / f64::from(1 << 20)
 }
 
 /// A stretch of load with what is open going on beside it, and what `change` does, until the load is over. Returns what was

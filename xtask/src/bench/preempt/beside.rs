@@ -1,6 +1,5 @@
 //! What runs beside a stretch of load: a script that never ends, a native process that never ends, or nothing.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -69,6 +68,17 @@ impl Beside {
         all
     }
 
+    /// As the table calls it.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Nobody => "nobody".to_owned(),
+            Self::Handler { name, .. } => name.to_owned(),
+            Self::Timer => "timer".to_owned(),
+            Self::Native(1) => "1 native process".to_owned(),
+            Self::Native(count) => format!("{count} native processes"),
+        }
+    }
+
     /// The most that p99 may be, divided by that beside nobody.
     pub(super) fn most(self) -> Option<f64> {
         matches!(self, Self::Timer).then_some(2.0)
@@ -90,19 +100,6 @@ impl Beside {
                 let _until_dropped: Vec<Process> = (0..count).map(|_| spin()).collect();
                 (measure(), None)
             }
-        }
-    }
-}
-
-/// As the table calls it.
-impl fmt::Display for Beside {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nobody => f.pad("nobody"),
-            Self::Handler { name, .. } => f.pad(name),
-            Self::Timer => f.pad("timer"),
-            Self::Native(1) => f.pad("1 native process"),
-            Self::Native(count) => f.pad(&format!("{count} native processes")),
         }
     }
 }

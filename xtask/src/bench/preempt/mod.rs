@@ -44,20 +44,19 @@ const STOPPED: Figure = Figure::sum("stopped");
 pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let site = Site::script(SITE).file("ok.luau", OK).file("endless.luau", ENDLESS);
     let side = Medusa::build()?.start(site, Wire::Plain);
-    let mebibytes = || side.resident() as f64 / f64::from(1 << 20);
-    let ready = mebibytes();
+    let ready = side.mebibytes();
     side.press(&LOAD, WARM_UP, PATH)?;
-    let warm = mebibytes();
+    let warm = side.mebibytes();
     let besides = Beside::all(environment::cores());
     let server = &side;
     let measured = besides.iter().map(|&beside| Measured {
-        row: Row::new(beside.to_string(), medusa::NAME, ""),
+        row: Row::new(beside.name(), medusa::NAME, ""),
         sample: Box::new(move |seconds| sample(server, beside, seconds)),
     });
     let rows = report::measure(measured.collect(), options)?;
     let memory = format!(
         "memory of the server: {ready:.1} MiB when ready, {warm:.1} after the warm-up, {:.1} at the end",
-        mebibytes()
+        side.mebibytes()
     );
     side.stop();
     let lines = lines(&besides, &rows);
