@@ -1,16 +1,19 @@
 //! Many connections at once, each with one request after the other, by `wrk`.
 
+use std::fmt;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use rustix::process::Signal;
+use tempfile::NamedTempFile;
 
-use crate::Process;
+use crate::{Finished, PATIENCE, Process};
 
 /// Longer than any test: a load ends when it is told to.
-const FOREVER: &str = "600s";
+const FOREVER: Duration = Duration::from_mins(10);
 
 /// One load at a time: two would measure each other. (Between processes, the test runner sees to that.)
 static ALONE: Mutex<()> = Mutex::new(());
@@ -75,10 +78,8 @@ impl Load {
     #[track_caller]
     pub fn on(url: &str, connections: u32) -> Self {
         let alone = ALONE.lock();
-        let mut wrk = Command::new("wrk");
-        wrk.args(["-t2", &format!("-c{connections}"), "-d", FOREVER, "--latency"]);
-        wrk.arg(url);
-        Self { wrk: Process::start(&mut wrk), _alone: alone }
+        let wrk = Wrk { connections, ..Wrk::USUAL };
+        Self { wrk: Process::start(&mut wrk.command(url, FOREVER, None)), _alone: alone }
     }
 
     /// Ends it and returns what it came to. The last response of each connection may not be waited for.
@@ -89,13 +90,139 @@ impl Load {
     #[track_caller]
     pub fn stop(mut self) -> Report {
         self.wrk.signal(Signal::INT);
-        let finished = self.wrk.finish();
-        Report::parse(&finished.stdout)
-            .unwrap_or_else(|| panic!("no report of wrk can be read in this: {finished}"))
+        Report::of(&self.wrk.finish())
+    }
+}
+
+/// A load by wrk.
+#[derive(Debug, Clone, Copy)]
+pub struct Wrk {
+    /// Keep-alive connections. wrk has two threads for them, or one for one.
+    pub connections: u32,
+    /// Seconds a response may take.
+    pub patience: u32,
+    /// A field that every request has beside `Host`.
+    pub header: Option<&'static str>,
+    /// What each of them asks for.
+    pub asks: Asks,
+    /// Every answer must be 4xx or 5xx, not 2xx.
+    pub refused: bool,
+}
+
+/// What a connection asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// The target's path, one request at a time; wrk makes it itself.
+    Singly,
+    /// So many at once, written when the last answer of the batch before has come.
+    Pipelined(u32),
+    /// One at a time, from so many addresses, all different, by `X-Forwarded-For`.
+    As(u32),
+    /// One at a time for these paths in turn, in place of the target's.
+    For(&'static [&'static str]),
+}
+
+impl Wrk {
+    /// What most press with.
+    pub const USUAL: Self =
+        Self { connections: 64, patience: 2, header: None, asks: Asks::Singly, refused: false };
+
+    /// Presses on a URL, encrypted or not, for so many seconds. Certificates are not looked at.
+    ///
+    /// # Panics
+    ///
+    /// `wrk` is not installed, or prints what is not a report.
+    #[track_caller]
+    pub fn press(&self, url: &str, seconds: u32) -> Report {
+        let script = self.script();
+        let time = Duration::from_secs(seconds.into());
+        let mut wrk = Process::start(&mut self.command(url, time, script.as_ref()));
+        wrk.wait_within(time + PATIENCE);
+        let mut report = Report::of(&wrk.finish());
+        if self.refused {
+            report.failed = report.requests.abs_diff(report.failed);
+        }
+        report
+    }
+
+    fn command(&self, url: &str, time: Duration, script: Option<&(NamedTempFile, Vec<String>)>) -> Command {
+        let mut wrk = Command::new("wrk");
+        wrk.args(self.options()).args(["--latency", &format!("-d{}s", time.as_secs())]);
+        wrk.args(["--timeout", &format!("{}s", self.patience)]);
+        if let Some(header) = self.header {
+            wrk.args(["-H", header]);
+        }
+        if let Some((file, _)) = script {
+            wrk.arg("-s").arg(file.path());
+        }
+        wrk.arg(url).args(script.into_iter().flat_map(|(_, arguments)| arguments));
+        wrk
+    }
+
+    /// The script in a file, and its arguments.
+    fn script(&self) -> Option<(NamedTempFile, Vec<String>)> {
+        let (text, arguments) = match self.asks {
+            Asks::Singly => return None,
+            Asks::Pipelined(depth) => (include_str!("load/pipeline.lua"), vec![depth.to_string()]),
+            Asks::As(clients) => (include_str!("load/clients.lua"), vec![clients.to_string()]),
+            Asks::For(paths) => {
+                (include_str!("load/paths.lua"), paths.iter().map(|&path| path.to_owned()).collect())
+            }
+        };
+        let mut file = NamedTempFile::with_suffix(".lua").expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("written");
+        Some((file, arguments))
+    }
+
+    fn options(&self) -> [String; 2] {
+        // wrk wants a connection for each of its threads.
+        [format!("-t{}", self.connections.min(2)), format!("-c{}", self.connections)]
+    }
+}
+
+/// As it is typed, less what changes from run to run: `wrk -t2 -c64`.
+impl fmt::Display for Wrk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "wrk {}", self.options().join(" "))?;
+        if let Some(header) = self.header {
+            write!(f, " -H '{header}'")?;
+        }
+        match self.asks {
+            Asks::Singly => Ok(()),
+            Asks::Pipelined(depth) => write!(f, ", {depth} in flight each"),
+            Asks::As(clients) => write!(f, ", from {clients} addresses"),
+            Asks::For(paths) => write!(f, ", for {} paths in turn", paths.len()),
+        }
     }
 }
 
 impl Report {
+    /// Reads what wrk has printed.
+    #[track_caller]
+    fn of(finished: &Finished) -> Self {
+        let report = Self::parse(&finished.stdout);
+        report.unwrap_or_else(|| panic!("no report of wrk can be read in this: {finished}"))
+    }
+
+    /// The report of a load of which the latency of every response is known, all of which came within `elapsed`.
+    pub fn of_latencies(mut latencies: Vec<Duration>, elapsed: Duration, bytes: u64) -> Self {
+        latencies.sort_unstable();
+        let count = latencies.len();
+        let at = |share: f64| {
+            let rank = (count as f64 * share).ceil() as usize;
+            latencies.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+        };
+        Self {
+            requests: count as u64,
+            bytes,
+            per_second: count as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
+            p50: at(0.50),
+            p99: at(0.99),
+            max: at(1.0),
+            ..Self::default()
+        }
+    }
+
     /// Asserts that every request had its answer, a good one, and that there were some.
     #[track_caller]
     pub fn expect_clean(&self) {
@@ -106,7 +233,7 @@ impl Report {
     }
 
     /// Reads what `wrk --latency` prints; `None` if that is no report.
-    pub fn parse(report: &str) -> Option<Self> {
+    fn parse(report: &str) -> Option<Self> {
         let after = |label: &str| report.lines().find_map(|line| line.trim_start().strip_prefix(label));
         let totals = report.lines().find(|line| line.contains(" requests in "))?;
         Some(Self {
@@ -218,5 +345,26 @@ Transfer/sec:     18.91MB
         assert_eq!(Report::parse("unable to connect to 127.0.0.1:1 Connection refused\n"), None);
         assert_eq!(Report::parse(&REPORT.replace("7.05ms", "7.05parsecs")), None);
         assert_eq!(Report::parse(&REPORT.replace("18.50MB", "18.50XB")), None);
+    }
+
+    #[test]
+    fn a_load_reads_as_it_is_typed() {
+        assert_eq!(Wrk::USUAL.to_string(), "wrk -t2 -c64");
+        assert_eq!(Wrk { connections: 1, ..Wrk::USUAL }.to_string(), "wrk -t1 -c1");
+        let deep = Wrk { header: Some("A: b"), asks: Asks::Pipelined(16), ..Wrk::USUAL };
+        assert_eq!(deep.to_string(), "wrk -t2 -c64 -H 'A: b', 16 in flight each");
+        let two = Wrk { asks: Asks::For(&["/a", "/b"]), ..Wrk::USUAL };
+        assert_eq!(two.to_string(), "wrk -t2 -c64, for 2 paths in turn");
+    }
+
+    #[test]
+    fn latencies_are_added_up() {
+        let latencies = (1..=200).rev().map(Duration::from_millis).collect();
+        let counted = Report::of_latencies(latencies, Duration::from_secs(4), 7);
+        assert_eq!((counted.requests, counted.bytes), (200, 7));
+        assert!((counted.per_second - 50.0).abs() < 1e-9);
+        let milliseconds = [counted.p50, counted.p99, counted.max].map(|latency| latency.as_millis());
+        assert_eq!(milliseconds, [100, 198, 200]);
+        assert_eq!(Report::of_latencies(Vec::new(), Duration::ZERO, 0).max, Duration::ZERO);
     }
 }

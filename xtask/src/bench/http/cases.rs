@@ -1,7 +1,7 @@
 //! What both servers are asked for, case by case.
 
 use crate::bench::compare::{Goal, Unit};
-use crate::bench::load::{Asks, H2load, Handshakes, Load, Wrk};
+use crate::bench::load::{Asks, Handshakes, Load, Multiplexed, Wrk};
 use crate::bench::tls::Exchange;
 
 /// One thing that is asked for.
@@ -130,7 +130,7 @@ const H2: Case = Case {
     group: "h2",
     name: "h2 4 KB, 10 streams",
     listener: Listener::Tls,
-    load: Load::H2load(H2load { connections: 16, streams: 10 }),
+    load: Load::H2load(Multiplexed { connections: 16, streams: 10 }),
     goal: Goal::AtMost(0.80),
     ..SMALL
 };

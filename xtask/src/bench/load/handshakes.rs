@@ -13,7 +13,7 @@ use medusa_testkit::{Client, Response};
 use parking_lot::Mutex;
 use rustls::{ClientConfig, HandshakeKind};
 
-use super::{Counted, Target, of_latencies};
+use super::{Counted, Target};
 use crate::bench::tls::{Exchange, NAME};
 use crate::error::{Error, Result};
 use crate::threads;
@@ -55,7 +55,7 @@ impl Handshakes {
         });
         outcomes.into_iter().collect::<Result>()?;
         let Tally { latencies, broken, failed } = all.into_inner();
-        Ok(Counted { broken, failed, ..of_latencies(latencies, start.elapsed(), 0) })
+        Ok(Counted { broken, failed, ..Counted::of_latencies(latencies, start.elapsed(), 0) })
     }
 
     fn until(self, deadline: Instant, settings: &Arc<ClientConfig>, target: Target<'_>, all: &Mutex<Tally>) {

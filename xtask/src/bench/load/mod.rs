@@ -3,21 +3,18 @@
 //! Invariant: a tool reports what went wrong beside what went well. Whoever presses decides what an error means (see
 //! [`super::side`]); nothing is dropped on the way.
 
-mod h2load;
 mod handshakes;
-mod wrk;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use medusa_testkit::load::Broken;
 
-pub(super) use self::h2load::H2load;
 pub(super) use self::handshakes::Handshakes;
-pub(super) use self::wrk::{Asks, Wrk};
 use super::tls::Identity;
 use crate::error::Result;
+pub(super) use medusa_testkit::h2load::Multiplexed;
+pub(super) use medusa_testkit::load::{Asks, Wrk};
 
 /// Seconds of load that are not counted: caches fill, the allocator settles.
 pub(super) const WARM_UP: u32 = 2;
@@ -28,7 +25,7 @@ pub(super) enum Load {
     /// Requests over keep-alive connections, HTTP/1.1.
     Wrk(Wrk),
     /// Requests over multiplexed connections, HTTP/2.
-    H2load(H2load),
+    H2load(Multiplexed),
     /// TLS connections, a request each.
     Handshakes(Handshakes),
 }
@@ -51,8 +48,8 @@ impl Load {
     /// Presses on `target` and returns what was counted. Errors of the server are counted, not returned.
     pub(super) fn press(&self, seconds: u32, target: Target<'_>) -> Result<Counted> {
         match self {
-            Self::Wrk(wrk) => wrk.press(seconds, target),
-            Self::H2load(h2load) => h2load.press(seconds, target),
+            Self::Wrk(wrk) => Ok(wrk.press(&target.url(), seconds)),
+            Self::H2load(h2load) => Ok(h2load.press(&target.url(), seconds)),
             Self::Handshakes(handshakes) => handshakes.press(seconds, target),
         }
     }
@@ -91,25 +88,6 @@ pub(super) fn errors(counted: &Counted) -> String {
     counts.collect::<Vec<_>>().join(", ")
 }
 
-/// Adds up the latency of every response, all of which came within `elapsed`.
-pub(super) fn of_latencies(mut latencies: Vec<Duration>, elapsed: Duration, bytes: u64) -> Counted {
-    latencies.sort_unstable();
-    let count = latencies.len();
-    let at = |share: f64| {
-        let rank = (count as f64 * share).ceil() as usize;
-        latencies.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-    };
-    Counted {
-        requests: count as u64,
-        bytes,
-        per_second: count as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
-        p50: at(0.50),
-        p99: at(0.99),
-        max: at(1.0),
-        ..Counted::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,16 +101,5 @@ mod tests {
              the wrong status"
         );
         assert_eq!(errors(&Counted::default()), "");
-    }
-
-    #[test]
-    fn latencies_are_added_up() {
-        let latencies = (1..=200).rev().map(Duration::from_millis).collect();
-        let counted = of_latencies(latencies, Duration::from_secs(4), 7);
-        assert_eq!((counted.requests, counted.bytes), (200, 7));
-        assert!((counted.per_second - 50.0).abs() < 1e-9);
-        let milliseconds = [counted.p50, counted.p99, counted.max].map(|latency| latency.as_millis());
-        assert_eq!(milliseconds, [100, 198, 200]);
-        assert_eq!(of_latencies(Vec::new(), Duration::ZERO, 0).max, Duration::ZERO);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use medusa_testkit::dial;
 use tungstenite::{Message, Utf8Bytes, WebSocket};
 
-use crate::bench::load::{Counted, of_latencies};
+use crate::bench::load::Counted;
 use crate::bench::side::Side;
 use crate::error::Result;
 use crate::threads;
@@ -46,7 +46,7 @@ impl Echo {
             latencies.extend(of_herd?);
         }
         let bytes = (latencies.len() * self.size) as u64;
-        side.accept(of_latencies(latencies, start.elapsed(), bytes), PATH, &self)
+        side.accept(Counted::of_latencies(latencies, start.elapsed(), bytes), PATH, &self)
     }
 
     /// Batch after batch on every connection, at least one; the latency of each message.
