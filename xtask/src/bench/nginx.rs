@@ -1,16 +1,10 @@
 //! The neighbour: Debian's nginx, set up as its manual recommends for this work.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
-use std::{fs, io};
-
-use medusa_testkit::Process;
 
 use super::side::{Running, Side, Wire};
-use crate::cmd::Cmd;
-use crate::environment::{self, find_program};
-use crate::error::{Error, Result};
+use crate::environment;
 
 /// Room for connections in each worker: far more than any load has, but for idle ones.
 const CONNECTIONS: u32 = 4096;
@@ -33,26 +27,17 @@ impl<'a> Nginx<'a> {
         Self { public, connections: CONNECTIONS, wire: Wire::Plain, access_log: None }
     }
 
-    /// Starts it in `folder`, which is made for its configuration and temporary files.
-    pub(super) fn start(&self, folder: &Path) -> Result<Side> {
-        let address =
-            free_address().map_err(|source| Error::Io { what: "find a free port".into(), source })?;
-        fs::create_dir(folder).map_err(Error::io("create", folder))?;
-        let file = folder.join("nginx.conf");
-        let root = rustix::process::geteuid().is_root();
-        let text = self.configuration(address, root);
-        fs::write(&file, text).map_err(Error::io("write", &file))?;
-        let mut nginx = Command::new(program()?);
-        let process = Process::start(nginx.arg("-p").arg(folder).args(["-e", "stderr", "-c"]).arg(file));
-        // Its sockets listen before it starts workers; what connects earlier waits in the kernel's queue.
-        process.stderr().wait_for("start worker process ");
-        Ok(Side {
+    /// Starts it.
+    pub(super) fn start(&self) -> Side {
+        let is_root = rustix::process::geteuid().is_root();
+        let nginx = medusa_testkit::Nginx::start(|address| self.configuration(address, is_root));
+        Side {
             name: "nginx",
-            running: Running::Another(process),
-            address,
+            address: nginx.address(),
+            running: Running::Nginx(nginx),
             wire: self.wire.clone(),
             _site: None,
-        })
+        }
     }
 
     fn configuration(&self, address: SocketAddr, root: bool) -> String {
@@ -91,37 +76,17 @@ impl<'a> Nginx<'a> {
     }
 }
 
-/// The version, as `nginx -v` says it.
-pub(super) fn version() -> Result<String> {
-    let cmd = Cmd::new(program()?).args(["-v"]);
-    let output = cmd.to_command().output();
-    let output = output.map_err(|source| Error::Start { command: cmd.to_string(), source })?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    Ok(text.trim().trim_start_matches("nginx version: ").to_owned())
-}
-
-fn program() -> Result<std::path::PathBuf> {
-    find_program("nginx").ok_or_else(|| {
-        Error::Found("nginx is not installed; run `cargo xtask ci packages` as root".to_owned())
-    })
-}
-
-/// A port nobody uses now. nginx cannot report the port it was given for 0, so another program could take this one
-/// in between; then nginx says so and the bench fails.
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
 /// For tests of what presses on a server: one with a small file, `/tiny.bin`.
 #[cfg(test)]
 pub(super) fn with_a_file(folder: &Path, wire: Wire) -> Side {
-    fs::write(folder.join("tiny.bin"), [b'm'; 128]).expect("a file");
+    std::fs::write(folder.join("tiny.bin"), [b'm'; 128]).expect("a file");
     let nginx = Nginx { wire, ..Nginx::new(folder) };
-    nginx.start(&folder.join("nginx")).expect("nginx starts")
+    nginx.start()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::sync::Arc;
 
     use super::*;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use medusa_testkit::{Process, Server, Signal, Site, cpu, memory, process};
+use medusa_testkit::{Nginx, Process, Server, Site, cpu, memory, process};
 
 use super::load::{Counted, Load, Target, errors};
 use super::tls::Identity;
@@ -45,7 +45,7 @@ pub(super) struct Side {
 #[derive(Debug)]
 pub(super) enum Running {
     Ours(Server),
-    Another(Process),
+    Nginx(Nginx),
 }
 
 impl Side {
@@ -88,7 +88,7 @@ impl Side {
     pub(super) fn ours(&self) -> &Server {
         match &self.running {
             Running::Ours(server) => server,
-            Running::Another(_) => panic!("{} does not know what only ours can do", self.name),
+            Running::Nginx(_) => panic!("{} does not know what only ours can do", self.name),
         }
     }
 
@@ -106,10 +106,7 @@ impl Side {
     pub(super) fn stop(self) {
         match self.running {
             Running::Ours(server) => drop(server.terminate()),
-            Running::Another(mut process) => {
-                process.signal(Signal::TERM);
-                process.finish().success();
-            }
+            Running::Nginx(nginx) => nginx.terminate(),
         }
     }
 
@@ -121,7 +118,7 @@ impl Side {
     fn process(&self) -> &Process {
         match &self.running {
             Running::Ours(server) => server.process(),
-            Running::Another(process) => process,
+            Running::Nginx(nginx) => nginx.process(),
         }
     }
 }

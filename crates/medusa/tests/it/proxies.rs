@@ -1,9 +1,8 @@
 //! Servers in front of this one: whose word about the client is taken, and whose is not.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::net::SocketAddr;
 
-use medusa_testkit::{Client, Process, Server, Site, curl, wait};
+use medusa_testkit::{Client, Nginx, Server, Site, curl, wait};
 
 use super::support::start;
 use super::tls::{Encrypted, TLS};
@@ -191,79 +190,55 @@ fn forwarded_tells_as_well() {
     assert_eq!(seen_as("for=_hidden, for=\""), "127.0.0.1 127.0.0.1 http");
 }
 
-/// nginx as a reverse proxy, on an address of its own.
-struct Nginx {
-    address: SocketAddr,
-    _process: Process,
-    _site: Site,
+/// nginx in front of `server`, by HTTP.
+#[track_caller]
+fn proxy_before(server: &Server) -> Nginx {
+    let upstream = server.address();
+    Nginx::start(|address| {
+        format!(
+            "master_process off;
+            events {{}}
+            http {{
+                access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f;
+                uwsgi_temp_path u; scgi_temp_path s;
+                upstream medusa {{ server {upstream}; keepalive 4; }}
+                server {{
+                    listen {address};
+                    location / {{
+                        proxy_pass http://medusa;
+                        proxy_http_version 1.1;
+                        proxy_set_header Connection '';
+                        proxy_set_header Host $host;
+                        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+                        proxy_set_header X-Forwarded-Proto $scheme;
+                        proxy_set_header X-Request-Id $request_id;
+                    }}
+                }}
+            }}"
+        )
+    })
 }
 
-impl Nginx {
-    /// With what `config` says for the address it is given.
-    #[track_caller]
-    fn start(config: impl FnOnce(SocketAddr) -> String) -> Self {
-        // A free port, until nginx takes it: one that is taken meanwhile fails the test loudly.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = free.expect("a free port");
-        let site = Site::new().file(
-            "nginx.conf",
-            format!("daemon off; master_process off; pid nginx.pid; error_log stderr;\n{}", config(address)),
-        );
-        let mut command = Command::new("nginx");
-        command.args(["-c", "nginx.conf", "-e", "stderr", "-p"]).arg(site.path());
-        let process = Process::start(&mut command);
-        wait::until("nginx listens", || TcpStream::connect(address).ok());
-        Self { address, _process: process, _site: site }
-    }
-
-    /// In front of `server`, by HTTP.
-    #[track_caller]
-    fn before(server: &Server) -> Self {
-        let upstream = server.address();
-        Self::start(|address| {
-            format!(
-                "events {{}}
-                http {{
-                    access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f;
-                    uwsgi_temp_path u; scgi_temp_path s;
-                    upstream medusa {{ server {upstream}; keepalive 4; }}
-                    server {{
-                        listen {address};
-                        location / {{
-                            proxy_pass http://medusa;
-                            proxy_http_version 1.1;
-                            proxy_set_header Connection '';
-                            proxy_set_header Host $host;
-                            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-                            proxy_set_header X-Forwarded-Proto $scheme;
-                            proxy_set_header X-Request-Id $request_id;
-                        }}
-                    }}
-                }}"
-            )
-        })
-    }
-
-    /// In front of `server`, by the PROXY protocol.
-    #[track_caller]
-    fn passing_on(server: &Server) -> Self {
-        let upstream = server.address();
-        Self::start(|address| {
-            format!(
-                "load_module /usr/lib/nginx/modules/ngx_stream_module.so;
-                events {{}}
-                stream {{ server {{ listen {address}; proxy_pass {upstream}; proxy_protocol on; }} }}"
-            )
-        })
-    }
+/// nginx in front of `server`, by the PROXY protocol.
+#[track_caller]
+fn balancer_before(server: &Server) -> Nginx {
+    let upstream = server.address();
+    Nginx::start(|address| {
+        format!(
+            "load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+            master_process off;
+            events {{}}
+            stream {{ server {{ listen {address}; proxy_pass {upstream}; proxy_protocol on; }} }}"
+        )
+    })
 }
 
 #[test]
 fn nginx_in_front_tells_who_asks() {
     let site = proxied("trusted_proxies = { '127.0.0.1' }");
     let server = start(&site);
-    let nginx = Nginx::before(&server);
-    let url = |path: &str| format!("http://{}{path}", nginx.address);
+    let nginx = proxy_before(&server);
+    let url = |path: &str| format!("http://{}{path}", nginx.address());
     for _ in 0..3 {
         let output = curl(["--interface", "127.0.0.4", &url("/")]).said();
         assert_eq!(output, "127.0.0.4 127.0.0.1 http");
@@ -283,8 +258,8 @@ fn nginx_in_front_tells_who_asks() {
 fn nginx_in_front_passes_connections_on() {
     let site = proxied("proxy_protocol = true, trusted_proxies = { '127.0.0.1' }");
     let server = start(&site);
-    let nginx = Nginx::passing_on(&server);
-    let url = format!("http://{}/", nginx.address);
+    let nginx = balancer_before(&server);
+    let url = format!("http://{}/", nginx.address());
     for version in ["--http1.1", "--http2-prior-knowledge"] {
         let output = curl(["--interface", "127.0.0.4", version, &url]).said();
         assert_eq!(output, "127.0.0.4 127.0.0.4 http");
@@ -298,10 +273,10 @@ fn nginx_in_front_passes_connections_on() {
         "web = medusa.http.server {{ {TLS}, proxy_protocol = true, trusted_proxies = {{ '127.0.0.1' }} }}\n{WHO}"
     ));
     let server = start(&it.site);
-    let nginx = Nginx::passing_on(&server);
-    let url = format!("https://localhost:{}/", nginx.address.port());
+    let nginx = balancer_before(&server);
+    let url = format!("https://localhost:{}/", nginx.address().port());
     let output = it.curl(["--interface", "127.0.0.4", "--http2", &url]).said();
     assert_eq!(output, "127.0.0.4 127.0.0.4 https");
-    let mut client = Client::connect(nginx.address).encrypted(it.authority.pem(), "localhost");
+    let mut client = Client::connect(nginx.address()).encrypted(it.authority.pem(), "localhost");
     assert_eq!(client.get("/").text(), "127.0.0.1 127.0.0.1 https");
 }

@@ -13,13 +13,13 @@ use std::time::Duration;
 use medusa_testkit::{Client, Response, Site};
 
 use self::cases::{Answer, CASES, Case, GROUPS, Listener};
+use super::Options;
 use super::compare::{self, Subject};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
 use super::report::{Line, Report};
 use super::side::{Side, Wire};
 use super::tls::{self, Identity};
-use super::{Options, nginx};
 use crate::error::{Error, Result};
 
 /// The largest answer that is compared, in bytes: the largest file and its head.
@@ -47,7 +47,7 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let pairs = start(&medusa, other.as_ref(), &site, &cases)?;
     let mut notes = vec![match &options.given.against {
         Some(program) => format!("another build, {}", program.display()),
-        None => nginx::version()?,
+        None => medusa_testkit::Nginx::version(),
     }];
     for case in &cases {
         notes.extend(rehearse(case, pair_of(&pairs, case)?)?);
@@ -84,7 +84,7 @@ fn start(medusa: &Medusa, other: Option<&Medusa>, site: &Site, cases: &[Case]) -
             start(other)
         } else {
             let nginx = Nginx { wire: wire.clone(), ..Nginx::new(&public) };
-            nginx.start(&site.at(&format!("nginx-{listener:?}")))?
+            nginx.start()
         };
         pairs.push(Pair { listener, ours: start(medusa), theirs });
     }

@@ -19,7 +19,7 @@ use super::nginx::Nginx;
 use super::report::{Figure, Line, Measured, Report, Row, Sample};
 use super::side::{Side, Wire};
 use super::tls::Identity;
-use super::{Options, medusa, nginx, report};
+use super::{Options, medusa, report};
 use crate::error::{Error, Result};
 
 /// Connections, unless the user says otherwise.
@@ -87,7 +87,7 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let lines = cases.iter().zip(rows.chunks(2)).map(|(case, rows)| line(case, &rows[0], &rows[1])).collect();
     let Options { seconds, rounds, .. } = options;
     let held = format!("{connections} connections, held for {seconds} s, {rounds} rounds");
-    Report { notes: vec![nginx::version()?, held], rows, lines }.finish(options)
+    Report { notes: vec![medusa_testkit::Nginx::version(), held], rows, lines }.finish(options)
 }
 
 fn line(case: &Kept, theirs: &Row, ours: &Row) -> Line {
@@ -121,11 +121,10 @@ fn allow_files(needed: u64) -> Result {
 impl Idle {
     /// Starts a server, and measures it while the connections are held for this time.
     fn measure(&self, case: Kept, is_ours: bool, hold: Duration) -> Result<Sample> {
-        let folder = Site::new();
         let side = if is_ours {
             self.medusa.start(self.script(case), self.wire(case))
         } else {
-            self.start_nginx(case, &folder)?
+            self.start_nginx(case)
         };
         side.press(&Load::Wrk(Wrk::USUAL), 1, PATH)?;
         let before = side.mebibytes();
@@ -143,11 +142,11 @@ impl Idle {
         if case.tls { Wire::Tls(Arc::clone(&self.identity)) } else { Wire::Plain }
     }
 
-    fn start_nginx(&self, case: Kept, folder: &Site) -> Result<Side> {
+    fn start_nginx(&self, case: Kept) -> Side {
         let public = self.site.at("public");
         // One worker may accept them all.
         let connections = self.connections + 100;
-        Nginx { connections, wire: self.wire(case), ..Nginx::new(&public) }.start(&folder.at("nginx"))
+        Nginx { connections, wire: self.wire(case), ..Nginx::new(&public) }.start()
     }
 
     fn script(&self, case: Kept) -> Site {

@@ -22,7 +22,7 @@ use super::medusa::Medusa;
 use super::nginx::Nginx;
 use super::report::{Figure, Line, P99, Report, Row, Sample, median, ratios};
 use super::side::{Side, Wire};
-use super::{Options, medusa, nginx};
+use super::{Options, medusa};
 use crate::error::Result;
 
 /// The file that is asked for, in bytes: the smaller the answer, the more its record weighs.
@@ -40,12 +40,14 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let site = Site::new().file("public/4k.bin", vec![b'm'; FILE_SIZE]);
     let receivers = Receivers::start()?;
     let start = |case| Servers::start(case, &site, &medusa, &receivers);
-    let all = cases.map(start).collect::<Result<Vec<_>>>()?;
+    let all: Vec<Servers> = cases.map(start).collect();
     let subjects: Vec<Subject<'_>> = all.iter().map(Servers::subject).collect();
     let mut rows = compare::rows(&subjects, options)?;
     drop(subjects);
-    let mut notes =
-        vec![nginx::version()?, format!("{}, {}, a file of 4 KB", options.spoken_each(), Wrk::USUAL)];
+    let mut notes = vec![
+        medusa_testkit::Nginx::version(),
+        format!("{}, {}, a file of 4 KB", options.spoken_each(), Wrk::USUAL),
+    ];
     for one in &all {
         let status = one.ours.ours().status();
         notes.extend(host_names(one.case.name, &status));
@@ -72,15 +74,14 @@ struct Servers {
 }
 
 impl Servers {
-    fn start(case: Logged, site: &Site, medusa: &Medusa, receivers: &Receivers) -> Result<Self> {
+    fn start(case: Logged, site: &Site, medusa: &Medusa, receivers: &Receivers) -> Self {
         let public = site.at("public");
         let ours = medusa.start(Site::script(&case.site(&public, receivers)), Wire::Plain);
-        let [folder, log] = ["nginx", "log"].map(|name| site.at(&format!("{}.{name}", case.name)));
+        let log = site.at(&format!("{}.log", case.name));
         let nginx = case
             .nginx
             .map(|logged| Nginx { access_log: logged.then_some(log.as_path()), ..Nginx::new(&public) });
-        let theirs = nginx.map(|nginx| nginx.start(&folder)).transpose()?;
-        Ok(Self { case, theirs, ours })
+        Self { case, theirs: nginx.map(|nginx| nginx.start()), ours }
     }
 
     fn subject(&self) -> Subject<'_> {

@@ -8,12 +8,12 @@ pub(super) mod client;
 use medusa_testkit::Site;
 
 use self::client::Echo;
+use super::Options;
 use super::compare::{self, Goal, Subject, Unit};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
 use super::report::{Line, Report};
 use super::side::{Side, Wire};
-use super::{Options, nginx};
 use crate::error::Result;
 
 const SITE: &str = r#"-- The site of `cargo xtask bench websocket`.
@@ -42,13 +42,14 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     let medusa = Medusa::build()?;
     let ours = medusa.start(Site::script(SITE).file("echo.luau", ECHO), Wire::Plain);
     let site = Site::new();
-    let theirs = Nginx::new(site.path()).start(&site.at("nginx"))?;
+    let theirs = Nginx::new(site.path()).start();
     for side in [&theirs, &ours] {
         client::rehearse(side)?;
     }
     let subjects: Vec<Subject<'_>> =
         CASES.iter().map(|(name, echo)| subject(name, *echo, &ours, &theirs)).collect();
-    let neighbour = format!("{}, with lua-resty-websocket, which does not check UTF-8", nginx::version()?);
+    let neighbour =
+        format!("{}, with lua-resty-websocket, which does not check UTF-8", medusa_testkit::Nginx::version());
     let rows = compare::rows(&subjects, options)?;
     let lines = compare::lines(&subjects, &rows);
     drop(subjects);

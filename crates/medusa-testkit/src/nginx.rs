@@ -1,0 +1,70 @@
+//! `nginx`: a proxy in front of ours, or a server beside it.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::{Process, Site, run, wait};
+
+/// Programs of administrators are not in everybody's `PATH`.
+const PROGRAM: &str = "/usr/sbin/nginx";
+
+/// One that runs, in a folder of its own.
+#[derive(Debug)]
+pub struct Nginx {
+    address: SocketAddr,
+    process: Process,
+    _folder: Site,
+}
+
+impl Nginx {
+    /// Starts one by what `configuration` says for the address it is given, and waits until it listens there. It stays in
+    /// the foreground, and says on standard error what it has to say.
+    ///
+    /// # Panics
+    ///
+    /// It is not installed (Debian: `apt-get install nginx`), or does not listen within [`PATIENCE`](crate::PATIENCE).
+    #[track_caller]
+    pub fn start(configuration: impl FnOnce(SocketAddr) -> String) -> Self {
+        // It cannot report the port that it was given. This one is free until it takes it: one that is taken meanwhile
+        // fails loudly.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let address = free.expect("a free port");
+        let text = configuration(address);
+        let text = format!("daemon off; pid nginx.pid; error_log stderr notice;\n{text}");
+        let folder = Site::new().file("nginx.conf", text);
+        let mut command = Command::new(PROGRAM);
+        let process =
+            Process::start(command.args(["-c", "nginx.conf", "-e", "stderr", "-p"]).arg(folder.path()));
+        wait::until("nginx listens", || TcpStream::connect(address).ok());
+        Self { address, process, _folder: folder }
+    }
+
+    /// The version, as it says it.
+    ///
+    /// # Panics
+    ///
+    /// It is not installed.
+    #[track_caller]
+    pub fn version() -> String {
+        run(PROGRAM, ["-v"]).stderr.trim().trim_start_matches("nginx version: ").to_owned()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process; that of the master, if it has workers.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Ends it by SIGTERM, which must be a good end.
+    #[track_caller]
+    pub fn terminate(mut self) {
+        self.process.signal(Signal::TERM);
+        self.process.finish().success();
+    }
+}
