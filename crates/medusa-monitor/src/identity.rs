@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use medusa_proto::author::{Approval, Author, Scope, Via};
+use medusa_proto::author::{Approval, Author, Scope, Via, limited_share};
 use serde::{Deserialize, Serialize};
 
 /// The longest reason that is given for a session, in bytes: some lines.
@@ -65,12 +65,15 @@ impl Rights {
     pub fn have_ended(&self) -> bool {
         self.until.is_some_and(|until| SystemTime::now() >= until)
     }
-}
 
-impl Rights {
-    /// Whether others may do more: such logins have half of what there is for all, so that they never keep those others out.
+    /// Whether others may do more.
     pub fn are_limited(&self) -> bool {
         self.role == Role::View || self.scope.is_some()
+    }
+
+    /// How many of so many there may be of logins with such rights, of limited ones together with all that are.
+    pub(crate) fn share(&self, of_all: usize) -> usize {
+        if self.are_limited() { limited_share(of_all) } else { of_all }
     }
 }
 

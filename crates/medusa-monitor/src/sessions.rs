@@ -120,7 +120,7 @@ impl Sessions {
         let is_limited = identity.rights.are_limited();
         // What limited logins have leaves others the other half.
         let is_beside = |entry: &Entry| !is_limited || entry.identity.rights.are_limited();
-        let most = |of_all: usize| if is_limited { of_all / 2 } else { of_all };
+        let most = |of_all| identity.rights.share(of_all);
         if let Some(whence) = identity.front_end.whence() {
             let caller = Some(Caller::from(whence));
             let is_there = |entry: &Entry| entry.identity.front_end.whence().map(Caller::from) == caller;

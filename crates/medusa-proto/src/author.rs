@@ -37,13 +37,20 @@ pub enum Approval {
 }
 
 /// What an author may change, where that is not everything: servers with all they have, or mounts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Scope {
     /// The names of the servers.
     pub servers: Vec<String>,
     /// The patterns of the mounts; one that ends in `/` stands for all that begin with it, and one without a method for all
     /// methods.
     pub mounts: Vec<String>,
+}
+
+/// How many of so many all have together whose rights are limited: half, so that they neither keep others out nor push out what is
+/// theirs.
+pub const fn limited_share(of_all: usize) -> usize {
+    of_all / 2
 }
 
 impl Scope {

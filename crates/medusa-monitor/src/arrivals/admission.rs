@@ -117,7 +117,7 @@ impl Place {
         let table = &mut *self.admission.0.borrow_mut();
         table.pending.retain(|known| known.number != self.number);
         let (login, is_limited) = (Arc::clone(&identity.login), identity.rights.are_limited());
-        let most = |of_all: usize| if is_limited { of_all / 2 } else { of_all };
+        let most = |of_all| identity.rights.share(of_all);
         let count =
             |which: &dyn Fn(&LoggedIn) -> bool| table.logged_in.iter().filter(|one| which(one)).count();
         if count(&|one| one.login == login) >= most(MAX_BY_ONE)
