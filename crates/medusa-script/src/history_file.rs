@@ -2,7 +2,7 @@
 //! the server was started anew.
 //!
 //! **Invariants:** the file is written by one task, in the order of publication, and never held up for. What cannot be read of it
-//! is as if it had never been; what is read is no more than the history remembers, and only of a file of this server's own.
+//! is as if it had never been; it is read only if it is this server's own.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use medusa_proto::author::{Approval, Author, Via};
+use medusa_proto::author::{Approval, Author, Scope, Via};
 use medusa_site::{Difference, Differences, Generation, MAX_GENERATIONS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -41,6 +41,10 @@ pub(crate) struct HistoryEntry {
     what: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     who: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    login: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scope: Option<Scope>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     approved_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +160,8 @@ impl HistoryEntry {
             via: author.via,
             what: author.what.to_string(),
             who: author.who.as_deref().map(str::to_owned),
+            login: author.login.as_deref().map(str::to_owned),
+            scope: author.scope.as_deref().cloned(),
             approved_by: match &author.approval {
                 Approval::By(who) => Some(who.to_string()),
                 Approval::Free | Approval::Needed => None,
@@ -170,7 +176,8 @@ impl HistoryEntry {
     fn generation(&self) -> Generation {
         let text = |text: &Option<String>| text.as_deref().map(Arc::from);
         let approval = text(&self.approved_by).map_or(Approval::Free, Approval::By);
-        let author = Author { who: text(&self.who), approval, ..Author::new(self.via, &*self.what) };
+        let (who, login, scope) = (text(&self.who), text(&self.login), self.scope.clone().map(Arc::new));
+        let author = Author { who, login, scope, approval, ..Author::new(self.via, &*self.what) };
         Generation {
             number: self.number,
             loaded: self.loaded,
@@ -203,9 +210,9 @@ impl Earlier {
 
     /// Forgets those that are not remembered any more.
     fn forget(&mut self, recipes: &Recipes) {
-        let first = recipes.first();
-        self.recipes.retain(|number, _| *number >= first);
-        self.by_step.retain(|_, number| *number >= first);
+        let is_known = |number| recipes.look_at_own(number, |own| own.is_some()).unwrap_or(false);
+        self.recipes.retain(|number, _| is_known(*number));
+        self.by_step.retain(|_, number| is_known(*number));
     }
 }
 
@@ -239,7 +246,8 @@ impl HistoryFile {
         }
     }
 
-    /// Reads what earlier processes have published, and enters their recipes into `recipes`; `root` is the script's directory.
+    /// Reads what earlier processes have published, the first first, and enters their recipes into `recipes`; `root` is the script's
+    /// directory. They may be more than are remembered: [`MAX_LINES`], and those that were written at once with the last.
     pub(crate) fn read(&mut self, root: &Path, recipes: &Recipes) -> Vec<Generation> {
         let Some(state) = &self.state else { return Vec::new() };
         let (entries, is_torn) = read(&state.join(NAME)).unwrap_or_else(|error| {
@@ -256,12 +264,11 @@ impl HistoryFile {
                     self.earlier.add(entry.number, recipe.clone());
                 }
                 recipes.note(entry.number, recipe);
-                self.earlier.forget(recipes);
             }
             known.push(entry.generation());
         }
-        known.drain(..known.len().saturating_sub(MAX_GENERATIONS));
         self.last = known.last().map_or(0, |last| last.number);
+        known.drain(..known.len().saturating_sub(2 * MAX_LINES));
         known
     }
 
@@ -500,7 +507,7 @@ mod tests {
         let text = fs::read_to_string(state.path().join(NAME)).expect("there");
         assert!(text.lines().count() <= MAX_LINES, "{}", text.lines().count());
         let (mut again, read) = (HistoryFile::new(here()), Recipes::default());
-        assert_eq!(again.read(Path::new(""), &read).len(), MAX_GENERATIONS);
+        assert!(again.read(Path::new(""), &read).len() >= MAX_GENERATIONS);
         let last = known[0].number;
         assert_eq!(read.of(last).map(|recipe| recipe.count()), Some(last as usize - 1));
 

@@ -5,16 +5,18 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use medusa_site::MAX_GENERATIONS;
+use medusa_proto::author::{Author, Via};
+use medusa_site::{MAX_GENERATIONS, first_to_go};
 use mlua::chunk::Compiler;
 use serde::{Deserialize, Serialize};
 
 use crate::require::Sources;
 
-/// How much text all recipes may have together, in bytes. The oldest go first.
+/// How much text all recipes may have together, in bytes. Whose go first, [`first_to_go`] says.
 const MAX_TEXT: usize = 64 * 1024 * 1024;
 
 /// How many statements a recipe may have. One with more cannot be made again.
@@ -375,25 +377,35 @@ impl Recipes {
 
     /// Notes what makes a generation.
     pub(crate) fn note(&self, generation: u64, recipe: Option<Recipe>) {
+        self.0.borrow_mut().insert(generation, recipe);
+    }
+
+    /// Forgets what no generation is made of that is `remembered`, the first one first with their authors; and what there is no
+    /// room for.
+    pub(crate) fn forget(&self, remembered: &[(u64, Author)]) {
         let mut recipes = self.0.borrow_mut();
-        recipes.insert(generation, recipe);
-        if recipes.len() > MAX_GENERATIONS {
-            recipes.pop_first();
-        }
-        let (mut loads, mut text, mut fit) = (BTreeSet::new(), 0, None);
-        for (number, recipe) in recipes.iter().rev() {
-            let Some(recipe) = recipe else { continue };
-            if loads.insert(Arc::as_ptr(&recipe.sources)) {
-                text += recipe.bytes;
-            }
-            text += recipe.last.as_ref().map_or(0, |step| step.statement.bytes());
-            if text > MAX_TEXT {
+        let first_of = |numbers: Range<u64>| {
+            let at = remembered.partition_point(|(number, _)| *number < numbers.start);
+            remembered.get(at).filter(|(number, _)| numbers.contains(number))
+        };
+        // Those up to the next that has one of its own are made of it, too.
+        let mut ends: Vec<u64> = recipes.keys().copied().collect();
+        ends.push(u64::MAX);
+        let mut ends = ends.into_iter().skip(1);
+        recipes.retain(|number, _| ends.next().is_some_and(|end| first_of(*number..end).is_some()));
+
+        let nobody = Author::new(Via::Start, "nobody");
+        loop {
+            let mut texts = texts(&recipes);
+            if texts.iter().map(|(_, bytes)| bytes).sum::<usize>() <= MAX_TEXT {
                 break;
             }
-            fit = Some(*number);
-        }
-        if let Some(fit) = fit {
-            recipes.retain(|number, _| *number >= fit);
+            // What runs is of the last.
+            texts.pop();
+            let author_of = |number: u64| first_of(number..number + 1).map_or(&nobody, |(_, author)| author);
+            let kept = texts.iter().map(|(number, bytes)| (author_of(*number), *bytes));
+            let Some(gone) = first_to_go(kept, MAX_TEXT) else { break };
+            recipes.insert(texts[gone].0, None);
         }
     }
 
@@ -423,8 +435,23 @@ impl Recipes {
     }
 }
 
+/// How much text each recipe has that those after it have not, in bytes, the first one first.
+fn texts(recipes: &BTreeMap<u64, Option<Recipe>>) -> Vec<(u64, usize)> {
+    let mut loads = BTreeSet::new();
+    let mut bytes = |recipe: &Recipe| {
+        let load = if loads.insert(Arc::as_ptr(&recipe.sources)) { recipe.bytes } else { 0 };
+        load + recipe.last.as_ref().map_or(0, |step| step.statement.bytes())
+    };
+    let known = recipes.iter().rev().filter_map(|(number, recipe)| Some((*number, recipe.as_ref()?)));
+    let mut texts: Vec<_> = known.map(|(number, recipe)| (number, bytes(recipe))).collect();
+    texts.reverse();
+    texts
+}
+
 #[cfg(test)]
 mod tests {
+    use medusa_proto::author::{Approval, Scope};
+
     use super::*;
 
     fn load(text: &str) -> Recipe {
@@ -528,17 +555,67 @@ mod tests {
         assert_eq!((gaps.told, gaps.undone), (vec![5], None));
     }
 
+    fn by(login: &str) -> Author {
+        Author::new(Via::Control, "eval").logged_in(login, Approval::Free)
+    }
+
     #[test]
     fn they_are_bounded() {
         let recipes = Recipes::default();
-        recipes.note(1, Some(load(&"x".repeat(MAX_TEXT / 2))));
-        recipes.note(2, Some(load(&"y".repeat(MAX_TEXT / 2 - 1))));
+        let mut remembered = Vec::new();
+        let mut note = |number, recipe| {
+            recipes.note(number, recipe);
+            remembered.push((number, by("me")));
+            recipes.forget(&remembered);
+        };
+        note(1, Some(load(&"x".repeat(MAX_TEXT / 2))));
+        note(2, Some(load(&"y".repeat(MAX_TEXT / 2 - 1))));
         assert!(recipes.of(1).is_some());
-        recipes.note(3, Some(load("zz")));
+        note(3, Some(load("zz")));
         assert!(recipes.of(1).is_none() && recipes.of(2).is_some());
         recipes.add(4, &[4], Some(vec![statement("a"); MAX_STATEMENTS]));
         assert_eq!(recipes.of(4).map(|recipe| recipe.statements().len()), Some(MAX_STATEMENTS));
         recipes.add(5, &[5], Some(vec![statement("one too many")]));
         assert!(recipes.of(5).is_none() && recipes.of(4).is_some());
+    }
+
+    #[test]
+    fn they_are_there_for_as_long_as_a_generation_is_remembered_that_is_made_of_them() {
+        let recipes = Recipes::default();
+        recipes.note(1, Some(load("one")));
+        (2..=4).for_each(|number| recipes.add(number, &[number], Some(vec![statement("a")])));
+        recipes.add(9, &[9], Some(vec![statement("b")]));
+        let remember = |numbers: &[u64]| {
+            let remembered: Vec<_> = numbers.iter().map(|number| (*number, by("me"))).collect();
+            recipes.forget(&remembered);
+            recipes.0.borrow().keys().copied().collect::<Vec<_>>()
+        };
+        // 7 was made of 4 by what is in no recipe.
+        assert_eq!(remember(&[1, 3, 7, 9]), [1, 3, 4, 9]);
+        assert_eq!(recipes.of(7).map(|recipe| recipe.gaps().told.clone()), Some(vec![5, 6, 7]));
+        assert_eq!(remember(&[7, 9]), [4, 9]);
+        assert_eq!(recipes.of(9).map(|recipe| recipe.count()), Some(4), "with all before it");
+        assert_eq!(remember(&[20]), [9], "of which it was made");
+    }
+
+    #[test]
+    fn who_types_a_lot_has_nobody_elses_forgotten() {
+        let recipes = Recipes::default();
+        let shop = by("shop").within(Some(Arc::new(Scope::default())));
+        recipes.note(1, Some(load("one")));
+        recipes.add(2, &[2], Some(vec![statement("a")]));
+        let mut remembered = vec![(1, by("admin")), (2, by("admin"))];
+        let long = statement(&"x".repeat(MAX_STATEMENT_TEXT / 2));
+        for number in 3..100 {
+            // Back and forth, so that none becomes too long itself.
+            recipes.note(number, recipes.of(2));
+            recipes.add(number, &[number], Some(vec![long.clone()]));
+            remembered.push((number, shop.clone()));
+            recipes.forget(&remembered);
+        }
+        assert_eq!(recipes.of(2).map(|recipe| recipe.count()), Some(1));
+        assert!(recipes.of(99).is_some() && recipes.of(3).is_none());
+        let kept = texts(&recipes.0.borrow()).iter().map(|(_, bytes)| bytes).sum::<usize>();
+        assert!(kept <= MAX_TEXT, "{kept}");
     }
 }

@@ -36,7 +36,7 @@ pub use drain::DrainError;
 pub use explain::{ExplainError, explain};
 pub use gate::{Busy, GivenUp, MOST_HELD};
 pub use guard::{Guard, GuardTerms, Guarding};
-pub use history::{Generation, HistoryError, MAX_GENERATIONS, MAX_LOADS, MAX_WHOLE};
+pub use history::{Generation, HistoryError, MAX_GENERATIONS, MAX_LOADS, MAX_WHOLE, first_to_go};
 pub use in_use::{HandlerState, HandlerUse};
 pub use interner::{Interner, MAX_HANDLERS, MAX_RESOLVERS, MAX_SINKS, MAX_TLS, Unmade};
 pub use listeners::SiteListener;

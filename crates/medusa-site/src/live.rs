@@ -151,10 +151,12 @@ impl Live {
         })
     }
 
-    /// Has the history begin with what earlier processes have published, in its order, before the first load.
-    pub fn restore(&self, known: Vec<Generation>) {
-        if let Some(last) = known.last().filter(|_| *self.published.borrow() == 0) {
-            self.current.store(Arc::new(Site::empty_after(last.number)));
+    /// Has the history begin with what is known of what earlier processes have published, in its order, before the first load. The
+    /// `last` number that they have used is used by none again.
+    pub fn restore(&self, known: Vec<Generation>, last: u64) {
+        if *self.published.borrow() == 0 {
+            let last = known.last().map_or(last, |known| last.max(known.number));
+            self.current.store(Arc::new(Site::empty_after(last)));
             self.history.lock().restore(known);
         }
     }
@@ -363,6 +365,11 @@ impl Live {
     /// Those of them that are later than generation `number`.
     pub fn generations_since(&self, number: u64) -> Vec<Generation> {
         self.history.lock().all().take_while(|generation| generation.number > number).collect()
+    }
+
+    /// The numbers and authors of the generations that are remembered, the first first.
+    pub fn remembered(&self) -> Vec<(u64, Author)> {
+        self.history.lock().authors().collect()
     }
 
     /// What generation `number` was.

@@ -51,7 +51,8 @@ pub(crate) const DOCS: &[Item] = &[
     session_item(
         "generations",
         "() -> { Generation }",
-        "The generations that are remembered, the last one first: at most 1000.",
+        "The generations that are remembered, the last one first: at most 1000. Of more, the oldest of whoever has most goes: of a login, or \
+         of the script.",
     ),
     session_item(
         "diff",

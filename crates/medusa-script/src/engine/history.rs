@@ -6,10 +6,18 @@ use std::rc::Rc;
 use super::EngineThread;
 
 impl EngineThread {
+    /// Reads what earlier processes have published.
+    pub(super) fn read_history(&self) {
+        let known = self.history_file.borrow_mut().read(&self.program.root, &self.recipes);
+        self.live.restore(known, 0);
+        self.recipes.forget(&self.live.remembered());
+    }
+
     /// Writes what is published to disk, for the next start.
     pub(super) async fn write_history(self: Rc<Self>) {
         let mut published = self.live.watch_published();
         while published.changed().await.is_ok() {
+            self.recipes.forget(&self.live.remembered());
             let since = |number| self.live.generations_since(number);
             let lines = self.history_file.borrow_mut().next(since, &self.recipes);
             if let Some(lines) = lines {

@@ -451,8 +451,7 @@ impl EngineThread {
     ) -> Result<Loaded, ScriptError> {
         let is_start = self.live.site().loaded == 0;
         if is_start {
-            let known = self.history_file.borrow_mut().read(&self.program.root, &self.recipes);
-            self.live.restore(known);
+            self.read_history();
         }
         let unconfirmed = if is_start { self.trial_note.unconfirmed(&self.program.root) } else { None };
         let again = match unconfirmed {

@@ -187,6 +187,12 @@ fn who_is_limited_to_a_mount_changes_no_other() {
     };
     let (status, _, error) = ran(&site, port, "web:mount('/api/x', function() return 'x' end)");
     assert_eq!(status, Some(0), "{error}");
+    // However much it publishes, what others have can be gone back to.
+    let a_lot = "local m = web:mount('/api/n', print) for i = 1, 40 do commit() m:replace(function() end) end m:remove()";
+    let (status, _, error) = ran(&site, port, a_lot);
+    assert_eq!(status, Some(0), "{error}");
+    let whole = "local all = {} for _, one in generations() do if one.whole then table.insert(all, one.number) end end return all";
+    assert_eq!(server.eval(whole).trim(), "{ 43, 42, 41, 40, 39, 38, 37, 36, 1 }");
     site.write("h.luau", "return function() return 'old' end");
     server.eval("for _, path in { '/api/h', '/h' } do web:mount(path, medusa.handler.script('h.luau')) end");
     site.write("h.luau", "return function() return 'new' end");
