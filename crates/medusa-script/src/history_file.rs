@@ -2,7 +2,8 @@
 //! the server was started anew.
 //!
 //! **Invariants:** the file is written by one task, in the order of publication, and never held up for. What cannot be read of it
-//! is as if it had never been; it is read only if it is this server's own.
+//! is as if it had never been; it is read only if it is this server's own. No number is given twice, also where lines could not be
+//! written or read: the last one stands in a file of its own, which needs no room on a full disk.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
@@ -23,6 +24,12 @@ use crate::state_file;
 
 /// The file's name in the state directory.
 const NAME: &str = "history.jsonl";
+
+/// The name of the file with the number that was published last.
+const LAST: &str = "generation";
+
+/// The largest number that is believed: the largest whole number that scripts have.
+const MAX_NUMBER: u64 = 1 << 53;
 
 /// How long the file may become, in bytes, before it is written anew with what is still remembered.
 const MAX_FILE: u64 = 128 * 1024 * 1024;
@@ -229,6 +236,8 @@ pub(crate) struct HistoryFile {
     length: u64,
     /// The last attempt to write has failed.
     fails: bool,
+    /// That of the last number has.
+    fails_to_count: bool,
     /// There is something else in the file than whole lines of ours.
     is_torn: bool,
 }
@@ -242,19 +251,27 @@ impl HistoryFile {
             lines: 0,
             length: 0,
             fails: false,
+            fails_to_count: false,
             is_torn: false,
         }
     }
 
-    /// Reads what earlier processes have published, the first first, and enters their recipes into `recipes`; `root` is the script's
-    /// directory. They may be more than are remembered: [`MAX_LINES`], and those that were written at once with the last.
-    pub(crate) fn read(&mut self, root: &Path, recipes: &Recipes) -> Vec<Generation> {
-        let Some(state) = &self.state else { return Vec::new() };
-        let (entries, is_torn) = read(&state.join(NAME)).unwrap_or_else(|error| {
+    /// Reads what earlier processes have published, the first first, and the last number that they have used; enters their recipes
+    /// into `recipes`; `root` is the script's directory. They may be more than are remembered: [`MAX_LINES`], and those that were
+    /// written at once with the last.
+    pub(crate) fn read(&mut self, root: &Path, recipes: &Recipes) -> (Vec<Generation>, u64) {
+        let Some(state) = &self.state else { return (Vec::new(), 0) };
+        let (entries, unread) = read(&state.join(NAME)).unwrap_or_else(|error| {
             tracing::warn!("what ran before this start is not known: cannot read {NAME}: {error}");
-            (Vec::new(), true)
+            (Vec::new(), 1)
         });
-        self.is_torn = is_torn;
+        let counted = read_last(&state.join(LAST)).unwrap_or_else(|error| {
+            tracing::warn!(
+                "generations are counted on from what {NAME} tells, as {LAST} cannot be read: {error}"
+            );
+            None
+        });
+        self.is_torn = unread > 0;
         self.lines = entries.len();
         let mut known = Vec::new();
         for mut entry in entries {
@@ -269,7 +286,7 @@ impl HistoryFile {
         }
         self.last = known.last().map_or(0, |last| last.number);
         known.drain(..known.len().saturating_sub(2 * MAX_LINES));
-        known
+        (known, counted.unwrap_or(0).max(self.last + unread))
     }
 
     /// The lines of the generations that are not in the file yet; all of them if it is to be written anew. `since` tells those
@@ -279,7 +296,7 @@ impl HistoryFile {
         since: impl FnOnce(u64) -> Vec<Generation>,
         recipes: &Recipes,
     ) -> Option<Lines> {
-        let path = self.state.as_ref()?.join(NAME);
+        let state = self.state.clone()?;
         let anew = self.fails || self.is_torn || self.lines >= MAX_LINES || self.length > MAX_FILE;
         if anew {
             (self.earlier, self.last, self.lines) = (Earlier::default(), 0, 0);
@@ -298,11 +315,18 @@ impl HistoryFile {
             self.lines += 1;
         }
         self.earlier.forget(recipes);
-        Some(Lines { path, entries, anew })
+        Some(Lines { state, last: self.last, entries, anew })
     }
 
     /// Notes whether lines were written. If not, all of them are next time.
-    pub(crate) fn written(&mut self, result: io::Result<u64>) {
+    pub(crate) fn written(&mut self, Written { number, lines: result }: Written) {
+        let failed_to_count = number.is_err();
+        if let (Err(error), false) = (number, self.fails_to_count) {
+            tracing::warn!(
+                "the number of the last generation cannot be kept for the next start, which may give it again: {LAST}: {error}"
+            );
+        }
+        self.fails_to_count = failed_to_count;
         let failed = result.is_err();
         if let Ok(length) = result {
             self.length = length;
@@ -316,10 +340,19 @@ impl HistoryFile {
     }
 }
 
-/// The entries of a file, and whether there is anything else in it. That is what a server which was killed had not written to
-/// its end, as a rule.
-fn read(path: &Path) -> io::Result<(Vec<HistoryEntry>, bool)> {
-    let Some(file) = state_file::open(path, 2 * MAX_FILE)? else { return Ok((Vec::new(), false)) };
+/// The last number, as it was noted by itself.
+fn read_last(path: &Path) -> io::Result<Option<u64>> {
+    let Some(mut file) = state_file::open(path, 64)? else { return Ok(None) };
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    let number = text.trim_end().parse().ok().filter(|number| *number <= MAX_NUMBER);
+    number.map(Some).ok_or_else(|| io::Error::other("it holds no number of a generation"))
+}
+
+/// The entries of a file, and how many other lines there are in it. Such are what a server which was killed, or had no room, had
+/// not written to its end, as a rule.
+fn read(path: &Path) -> io::Result<(Vec<HistoryEntry>, u64)> {
+    let Some(file) = state_file::open(path, 2 * MAX_FILE)? else { return Ok((Vec::new(), 0)) };
     let (mut entries, mut last, mut unread) = (Vec::<HistoryEntry>::new(), 0, 0);
     let mut file = BufReader::new(file.take(2 * MAX_FILE));
     let mut line = Vec::new();
@@ -327,7 +360,7 @@ fn read(path: &Path) -> io::Result<(Vec<HistoryEntry>, bool)> {
         let entry =
             line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<HistoryEntry>(line).ok());
         match entry {
-            Some(entry) if entry.number > last => {
+            Some(entry) if entry.number > last && entry.number <= MAX_NUMBER => {
                 last = entry.number;
                 entries.push(entry);
             }
@@ -340,33 +373,57 @@ fn read(path: &Path) -> io::Result<(Vec<HistoryEntry>, bool)> {
             "{NAME} has lines that cannot be read ({unread}): what they tell of earlier generations is lost"
         );
     }
-    Ok((entries, unread > 0))
+    Ok((entries, unread))
 }
 
 /// Lines on their way to the file.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    path: PathBuf,
+    state: PathBuf,
+    /// The number of the last.
+    last: u64,
     entries: Vec<HistoryEntry>,
     /// They take the place of what is there.
     anew: bool,
 }
 
+/// What came of writing lines.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// Whether the last number is noted.
+    number: io::Result<()>,
+    /// How long the file is then.
+    lines: io::Result<u64>,
+}
+
+impl Written {
+    /// Neither was done, for that reason.
+    pub(crate) fn failed(why: &str) -> Self {
+        Self { number: Err(io::Error::other(why)), lines: Err(io::Error::other(why)) }
+    }
+}
+
 impl Lines {
-    /// Writes them; how long the file is then.
-    pub(crate) fn write(self) -> io::Result<u64> {
+    /// Notes the number of the last, and writes them.
+    pub(crate) fn write(self) -> Written {
+        let number = state_file::overwrite(&self.state.join(LAST), &format!("{:020}\n", self.last));
+        Written { number, lines: self.write_lines() }
+    }
+
+    fn write_lines(self) -> io::Result<u64> {
+        let path = self.state.join(NAME);
         let mut text = Vec::new();
         for entry in &self.entries {
             serde_json::to_writer(&mut text, entry)?;
             text.push(b'\n');
         }
         if self.anew {
-            state_file::replace(&self.path, &text)?;
+            state_file::replace(&path, &text)?;
             return Ok(text.len() as u64);
         }
         let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
         let mut file: File =
-            OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)?;
+            OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(&path)?;
         file.write_all(&text)?;
         Ok(file.metadata()?.len())
     }
@@ -428,7 +485,8 @@ mod tests {
         let here = || Some(state.path().to_owned());
         let mut file = HistoryFile::new(here());
         let recipes = Recipes::default();
-        assert!(file.read(Path::new(""), &recipes).is_empty());
+        let (nothing, last) = file.read(Path::new(""), &recipes);
+        assert!(nothing.is_empty() && last == 0);
         let mut known = vec![generation(1, 1)];
         recipes.note(1, Some(load("one")));
         write(&mut file, &known, &recipes);
@@ -476,7 +534,7 @@ mod tests {
                 file.write_all(b"{\"number\":11,").expect("written");
             }
             let (mut again, recipes) = (HistoryFile::new(here()), Recipes::default());
-            let read = again.read(Path::new(""), &recipes);
+            let (read, _) = again.read(Path::new(""), &recipes);
             let numbers: Vec<_> = read.iter().map(|known| known.number).collect();
             assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
             let told = |known: &Generation| {
@@ -507,7 +565,7 @@ mod tests {
         let text = fs::read_to_string(state.path().join(NAME)).expect("there");
         assert!(text.lines().count() <= MAX_LINES, "{}", text.lines().count());
         let (mut again, read) = (HistoryFile::new(here()), Recipes::default());
-        assert!(again.read(Path::new(""), &read).len() >= MAX_GENERATIONS);
+        assert!(again.read(Path::new(""), &read).0.len() >= MAX_GENERATIONS);
         let last = known[0].number;
         assert_eq!(read.of(last).map(|recipe| recipe.count()), Some(last as usize - 1));
 
@@ -520,7 +578,50 @@ mod tests {
         known.insert(0, generation(last + 2, 1));
         write(&mut file, &known, &recipes);
         let (mut again, read) = (HistoryFile::new(here()), Recipes::default());
-        assert_eq!(again.read(Path::new(""), &read).last().map(|last| last.number), Some(last + 2));
+        assert_eq!(again.read(Path::new(""), &read).0.last().map(|last| last.number), Some(last + 2));
+    }
+
+    #[test]
+    fn no_number_is_given_twice_whatever_became_of_the_lines() {
+        let state = tempfile::tempdir().expect("a folder");
+        let here = || Some(state.path().to_owned());
+        let path = |name: &str| state.path().join(name);
+        let last = || HistoryFile::new(here()).read(Path::new(""), &Recipes::default()).1;
+        let (mut file, recipes) = (HistoryFile::new(here()), Recipes::default());
+        recipes.note(1, Some(load("one")));
+        let mut known = vec![generation(1, 1)];
+        write(&mut file, &known, &recipes);
+        assert_eq!(last(), 1);
+
+        // The second finds room for a half of its line, those after it for nothing.
+        let whole = fs::read(path(NAME)).expect("there");
+        known.insert(0, generation(2, 1));
+        write(&mut file, &known, &recipes);
+        let both = fs::read(path(NAME)).expect("there");
+        fs::write(path(NAME), &both[..whole.len() + 12]).expect("written");
+        assert_eq!(last(), 2);
+        file.fails = true; // so that all of it is to be written anew, for which there is no room
+        fs::create_dir(path("history.jsonl.part")).expect("made");
+        for number in 3..=5 {
+            known.insert(0, generation(number, 1));
+            write(&mut file, &known, &recipes);
+            assert!(file.fails && !file.fails_to_count);
+        }
+        assert_eq!(last(), 5);
+
+        // Of a server that did not note it.
+        fs::remove_file(path(LAST)).expect("removed");
+        assert_eq!(last(), 2, "there are one line and a half");
+        for nonsense in ["", "five", "99999999999999999999", "18446744073709551615"] {
+            fs::write(path(LAST), nonsense).expect("written");
+            assert_eq!(last(), 2, "{nonsense}");
+        }
+        let mut file = HistoryFile::new(here());
+        file.read(Path::new(""), &recipes);
+        fs::remove_file(path(LAST)).expect("removed");
+        fs::create_dir(path(LAST)).expect("made");
+        write(&mut file, &known, &recipes);
+        assert!(file.fails_to_count);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -39,4 +39,14 @@ pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     }
     written?;
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+/// Puts a text into one that has always been as long, over what is there: that needs no room, so that a full disk does not prevent it.
+pub(crate) fn overwrite(path: &Path, text: &str) -> io::Result<()> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    let file = options.open(path)?;
+    file.write_all_at(text.as_bytes(), 0)?;
+    file.sync_data()
 }

@@ -1,15 +1,15 @@
 //! What this process leaves to the next.
 
-use std::io;
 use std::rc::Rc;
 
 use super::EngineThread;
+use crate::history_file::Written;
 
 impl EngineThread {
     /// Reads what earlier processes have published.
     pub(super) fn read_history(&self) {
-        let known = self.history_file.borrow_mut().read(&self.program.root, &self.recipes);
-        self.live.restore(known, 0);
+        let (known, last) = self.history_file.borrow_mut().read(&self.program.root, &self.recipes);
+        self.live.restore(known, last);
         self.recipes.forget(&self.live.remembered());
     }
 
@@ -22,7 +22,7 @@ impl EngineThread {
             let lines = self.history_file.borrow_mut().next(since, &self.recipes);
             if let Some(lines) = lines {
                 let written = tokio::task::spawn_blocking(move || lines.write()).await;
-                let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+                let written = written.unwrap_or_else(|panic| Written::failed(&panic.to_string()));
                 self.history_file.borrow_mut().written(written);
             }
         }

@@ -1,5 +1,6 @@
 //! Generations: what changed is told, one can go back, changes of several statements, changes on trial.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use std::{fs, thread};
@@ -586,6 +587,37 @@ fn kill_9_in_a_trial_starts_with_what_was_confirmed() {
     assert_eq!(start().get("/").text(), "mended");
 }
 
+#[track_caller]
+fn wait_for_lines(history: &Path, lines: usize) {
+    wait::until("the history is on disk", || {
+        (fs::read_to_string(history).unwrap_or_default().lines().count() == lines).then_some(())
+    });
+}
+
+/// A number that was told is that of no other generation, whatever became of the history.
+#[test]
+fn no_number_is_given_twice() {
+    let site = web("");
+    let state = tempfile::tempdir().expect("a directory");
+    let start = || MEDUSA.serve_with_state(site.path(), state.path()).start();
+    let history = state.path().join("history.jsonl");
+    let mut server = start();
+    server.eval("web:mount('/a', function() return 'a' end)");
+    server.eval("web:mount('/b', function() return 'b' end)");
+    wait_for_lines(&history, 3);
+    server.signal(Signal::KILL);
+    server.wait();
+    // As on a disk that had no room for all of it.
+    let text = fs::read(&history).expect("there");
+    fs::write(&history, &text[..text.len() - 9]).expect("written");
+    let server = start();
+    let list = server.command(["generations"]).said();
+    assert!(list.lines().next().is_some_and(|last| last.contains("generation 4, start")), "{list}");
+    assert!(!list.contains("generation 3,") && list.contains("generation 2, eval by uid "), "{list}");
+    let unknown = server.command(["rollback", "3"]).failure(1);
+    assert!(unknown.contains("there is no generation 3: it is forgotten; of those from 1 to 4"), "{unknown}");
+}
+
 /// What ran before the server was started anew is known, and can be gone back to although the files have changed since.
 #[test]
 fn the_history_outlives_the_process() {
@@ -594,11 +626,7 @@ fn the_history_outlives_the_process() {
     let state = tempfile::tempdir().expect("a directory");
     let start = || MEDUSA.serve_with_state(site.path(), state.path()).start();
     let history = state.path().join("history.jsonl");
-    let written = |lines: usize| {
-        wait::until("the history is on disk", || {
-            (fs::read_to_string(&history).unwrap_or_default().lines().count() == lines).then_some(())
-        });
-    };
+    let written = |lines| wait_for_lines(&history, lines);
     let server = start();
     server.eval("web:mount('/a', function() return 'a' end)");
     server.eval("web:mount('/b', function() return 'b' end)");

@@ -665,8 +665,8 @@ impl Rig {
                 let listed = listed.iter().find(|known| known.number == generation);
                 if self.model.known.get(&generation).is_some_and(|known| !known.is_unsure) || listed.is_none()
                 {
-                    let whole = listed.is_some_and(|known| known.whole);
-                    let succeeds = self.model.begun.is_none() && self.model.roll_back(generation, whole);
+                    let whole = listed.filter(|_| self.model.begun.is_none()).map(|known| known.whole);
+                    let succeeds = whole.is_some_and(|whole| self.model.roll_back(generation, whole));
                     self.expect(&Op::Rollback { generation, reason: None }, succeeds);
                 }
             }
