@@ -79,12 +79,18 @@ impl EngineThread {
         }
         let heading =
             Heading { reason, author: author.to_string(), generation, time: jiff::Timestamp::now() };
-        let (path, saved) = on_disk(move || files.save(&recipe, &heading)).await?;
+        let lost = self.told_gaps(recipe.gaps());
+        let unsaved = lost.as_ref().map(|lost| format!("; in no statement, and so not saved: {lost}"));
+        let unsaved = unsaved.unwrap_or_default();
+        let saved = on_disk(move || files.save(&recipe, &heading)).await;
+        let (path, saved) =
+            saved.map_err(|error| ScriptError::new(format!("{}{unsaved}", error.render())))?;
         self.recipes.mark_saved(&saved);
-        self.trial_note.save(&saved, self.told_gaps(saved.gaps()));
+        self.trial_note.save(&saved, lost);
         let (path, s) = (path.display(), if count == 1 { "" } else { "s" });
-        tracing::info!(by = %author, "saved {path}");
-        Ok(format!("{count} statement{s} saved to {path}: it runs after {} from now on", self.program.name))
+        tracing::info!(by = %author, "saved {path}{unsaved}");
+        let script = &self.program.name;
+        Ok(format!("{count} statement{s} saved to {path}: it runs after {script} from now on{unsaved}"))
     }
 
     pub(super) async fn drift(&self) -> Result<String, ScriptError> {

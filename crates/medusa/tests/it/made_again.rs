@@ -110,7 +110,13 @@ fn what_does_not_run_without_it_is_not_saved() {
     let server = start(&site);
     server.get("/more");
     server.eval(&mount("a"));
-    assert!(server.eval("save('a')").starts_with("1 statement saved to live/0001-a.luau"));
+    let saved = server.eval("save('a')");
+    assert!(saved.starts_with("1 statement saved to live/0001-a.luau"), "{saved}");
+    assert!(
+        saved.ends_with(
+            "; in no statement, and so not saved: generation 2, by the request GET /more: + /made"
+        )
+    );
     server.eval("at('/made'):replace(function() return 'changed' end)");
     let refused = server.command(["save", "changed"]).failure(1);
     assert!(
@@ -120,6 +126,31 @@ fn what_does_not_run_without_it_is_not_saved() {
     assert!(refused.contains("nothing is mounted there"), "{refused}");
     server.reload();
     assert_eq!(statuses(&server, ["/a", "/made"]), [200, 404]);
+}
+
+#[test]
+fn save_says_what_it_cannot_write() {
+    let site = web("");
+    let server = start(&site);
+    let mut session = Session::with(&server);
+    session.value(&format!("{} commit() {} commit() {} return 1", mount("a"), mount("b"), mount("c")));
+    // Into the middle of that statement, which no statement makes.
+    session.value("rollback(3)");
+    assert_eq!(statuses(&server, ["/a", "/b", "/c"]), [200, 200, 404]);
+    let says = |told: &str| {
+        let lost = "; in no statement, and so not saved: generation 2, by the eval by uid ";
+        assert!(told.contains(lost) && told.contains(": + /a, generation 3, by the "), "{told}");
+        assert!(told.ends_with(": + /b"), "{told}");
+    };
+    let nothing = session.failure("save('the first two')");
+    assert!(nothing.contains("there is nothing to save: "), "{nothing}");
+    says(&nothing);
+    session.value(&mount("d"));
+    let saved = session.value("save('the fourth')");
+    assert!(saved.starts_with("1 statement saved to live/0001-the-fourth.luau: it runs after"), "{saved}");
+    says(&saved);
+    server.reload();
+    assert_eq!(statuses(&server, ["/a", "/b", "/c", "/d"]), [404, 404, 404, 200]);
 }
 
 /// A statement is known when it has ended well. What it has published until then is there, whatever becomes of it.
