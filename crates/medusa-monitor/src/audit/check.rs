@@ -56,6 +56,8 @@ pub enum FaultKind {
     },
     /// There is no head.
     HeadMissing,
+    /// There is neither a record nor a head, and a key of both.
+    AllMissing,
     /// The head is not what the log wrote.
     HeadChanged,
     /// It is not the record that the head, or an anchor, is about.
@@ -65,7 +67,9 @@ pub enum FaultKind {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, seq, what } = self;
-        write!(f, "{file} line {line} (record {seq}): ")?;
+        if *what != FaultKind::AllMissing {
+            write!(f, "{file} line {line} (record {seq}): ")?;
+        }
         match what {
             FaultKind::Malformed => f.write_str("this is no record, or one that was changed"),
             FaultKind::Misplaced { found } if found > seq => {
@@ -78,6 +82,11 @@ impl fmt::Display for Fault {
             FaultKind::Beheaded { from } => {
                 write!(f, "records {from} to {} are missing", seq.saturating_sub(1))
             }
+            FaultKind::AllMissing => f.write_str(
+                "no record is left, nor the head, and there was a log, as its key is here: either somebody has removed it, or it was \
+                 lost, as when a directory is restored from a copy without it. What was recorded before cannot be checked here any \
+                 more; where the server's own log is kept, its last anchor tells how many records there were",
+            ),
             FaultKind::HeadMissing => {
                 f.write_str("the log has no head, so records may be missing behind this")
             }
@@ -265,6 +274,8 @@ impl<'k> Check<'k> {
     /// Says what was found.
     pub fn finish(mut self) -> Findings {
         let last = self.findings.last.unwrap_or(Head::NONE);
+        let Findings { records, unfinished, .. } = self.findings;
+        let is_nothing = records == 0 && unfinished == 0 && self.findings.faults.is_empty();
         let cut = self.anchors.iter().map(|anchor| anchor.seq).max().filter(|seq| *seq > last.seq);
         match (cut, &self.head) {
             (Some(seq), _) if self.findings.unfinished > 0 => self.unfinished(FaultKind::Cut { last: seq }),
@@ -272,6 +283,7 @@ impl<'k> Check<'k> {
                 self.line += 1;
                 self.fault(self.next, FaultKind::Cut { last: seq });
             }
+            (None, Err(FaultKind::HeadMissing)) if is_nothing => self.fault(0, FaultKind::AllMissing),
             (None, Err(what)) => {
                 let what = what.clone();
                 self.fault(last.seq, what);

@@ -210,6 +210,24 @@ fn an_end_that_is_cut_off_with_the_head_stays_to_be_seen() {
 }
 
 #[test]
+fn a_log_of_which_only_the_key_is_left_says_so() {
+    let folder = cut_to(3);
+    let remove = |name: &str| fs::remove_file(folder.path().join(name)).expect("removed");
+    [LOG, HEAD].into_iter().for_each(remove);
+    let damage = open(folder.path()).1.expect("it is told");
+    for told in
+        ["no record is left, nor the head", "as its key is here", "removed it, or it was lost", "anchor"]
+    {
+        assert!(damage.contains(told), "{damage}");
+    }
+    assert!(!damage.contains("line 0"), "{damage}");
+    let findings = check(folder.path());
+    assert_eq!((findings.faults.len(), findings.damage[0].text == damage), (0, true), "{findings:?}");
+    [LOG, HEAD, KEY].into_iter().for_each(remove);
+    assert_eq!(open(folder.path()).1, None, "as before a first start");
+}
+
+#[test]
 fn an_unfinished_line_is_no_fault_but_a_missing_end_is() {
     let folder = tempfile::tempdir().expect("a folder");
     drop(open(folder.path()));
