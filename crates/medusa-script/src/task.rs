@@ -87,7 +87,7 @@ pub(crate) fn finished<T>(vm: &Vm, result: mlua::Result<T>, meter: &Meter) -> Re
             let innocent = meter.account().is_innocent(vm.heap());
             if innocent { TaskError::Crowded(error) } else { TaskError::Memory(error) }
         } else {
-            TaskError::Script(error)
+            TaskError::Script(vm.showing_raised(error))
         }
     })
 }

@@ -10,6 +10,7 @@ mod tests;
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use medusa_proto::status::Status;
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
@@ -21,6 +22,7 @@ use crate::luau::{self, Heap};
 use crate::memory::Memory;
 use crate::natives;
 use crate::preempt::{Meter, Preemption};
+use crate::print::shown_value;
 use crate::sentinel;
 
 /// The most one VM may hold. A typical site's live heap is a few MiB; this is a bound on accidents.
@@ -41,6 +43,8 @@ pub(crate) struct Vm {
     lua: Lua,
     heap: Heap,
     memory: Rc<Memory>,
+    /// Takes the table that a script has raised last, if nobody has caught it.
+    take_raised: Function,
 }
 
 thread_local! {
@@ -82,14 +86,16 @@ impl Vm {
         let (pending, preempted) = (Value::LightUserData(pending), Value::LightUserData(preempted));
         let prelude = load(&lua, include_str!("../prelude.luau"), "=prelude", None)?;
         let text_of = lua.create_function(text_of)?;
-        let (pcall, xpcall) = prelude.call::<(Function, Function)>((pending, preempted, text_of))?;
+        let (pcall, xpcall, error, take_raised) =
+            prelude.call::<(Function, Function, Function, Function)>((pending, preempted, text_of))?;
         globals.raw_set("pcall", pcall)?;
         globals.raw_set("xpcall", xpcall)?;
+        globals.raw_set("error", error)?;
         natives::install(&lua, &globals)?;
         install(&lua, &globals)?;
         lua.sandbox(true)?;
         let preemption = Preemption::install(&lua)?;
-        let this = Rc::new(Self { preemption, lua, heap, memory });
+        let this = Rc::new(Self { preemption, lua, heap, memory, take_raised });
         VMS.with_borrow_mut(|vms| {
             vms.retain(|vm| vm.strong_count() > 0);
             vms.push(Rc::downgrade(&this));
@@ -130,6 +136,14 @@ impl Vm {
         &self.memory
     }
 
+    /// An error that has ended a task. If it is a table, all that is left of which is an address, it is shown as values are.
+    pub(crate) fn showing_raised(&self, error: mlua::Error) -> mlua::Error {
+        match self.take_raised.call::<Value>(()) {
+            Ok(Value::Table(raised)) => with_shown(error, &raised),
+            _ => error,
+        }
+    }
+
     /// Adds what the VM holds to a status.
     pub(crate) fn describe(&self, status: Status) -> Status {
         self.memory.describe(status, self.heap).counter("overruns", self.overruns())
@@ -145,6 +159,23 @@ struct LimitGuard {
 impl Drop for LimitGuard {
     fn drop(&mut self) {
         self.heap.set_limit(self.before);
+    }
+}
+
+/// The same error, with what was raised in the place of its address.
+fn with_shown(error: mlua::Error, raised: &Table) -> mlua::Error {
+    match error {
+        mlua::Error::RuntimeError(text) => {
+            let rest = text.strip_prefix(&format!("table: {:p}", raised.to_pointer()));
+            let shown = rest.map(|rest| shown_value(&Value::Table(raised.clone())) + rest);
+            mlua::Error::RuntimeError(shown.unwrap_or(text))
+        }
+        mlua::Error::CallbackError { traceback, mut cause } => {
+            let inner = Arc::make_mut(&mut cause);
+            *inner = with_shown(inner.clone(), raised);
+            mlua::Error::CallbackError { traceback, cause }
+        }
+        other => other,
     }
 }
 

@@ -39,6 +39,39 @@ fn a_statement_that_fails_changes_nothing() {
 }
 
 #[test]
+fn an_error_that_is_a_table_is_shown_as_values_are() {
+    let server = Server::start(WEB, &[("broken.luau", "error({ module = true })")]);
+    for (statement, shown) in [
+        ("error({ code = 1 })", "statement:1: { code = 1 }"),
+        ("local function f() error({ code = 1, { 2 } }, 0) end\nf()", "statement:1: { { 2 }, code = 1 }"),
+        ("coroutine.wrap(function() error({ code = 2 }) end)()", "statement:1: { code = 2 }"),
+        ("local _, caught = pcall(error, { code = 3 }) error(caught)", "statement:1: { code = 3 }"),
+        ("medusa.sleep(0) error({ code = 4 })", "statement:1: { code = 4 }"),
+        ("local t = table.create(900, 'x') t.t = t error(t)", "… 801 more"),
+        ("require('broken')", "{ module = true }"),
+        ("error(setmetatable({}, { __tostring = function() return 'as it says' end }))", "as it says"),
+        ("pcall(error, { code = 5 }) error('a text')", "statement:1: a text"),
+        (
+            "pcall(error, { code = 5 }) local x = nil + 1",
+            "attempt to perform arithmetic (add) on nil and number",
+        ),
+        (
+            "local function deep() error('where it was called', 2) end\ndeep()",
+            "statement:2: where it was called",
+        ),
+        ("error('no place', 0)", "no place"),
+        ("error()", "nil"),
+    ] {
+        let error = server.eval(statement).expect_err(statement).to_string();
+        assert!(error.contains(shown) && !error.contains("0x"), "{statement}: {error}");
+    }
+    // What catches one has the very same, and nothing of it stays.
+    let same = "local t = {} local ok, caught = pcall(error, t) return not ok and caught == t";
+    assert_eq!(server.value(same), "true");
+    assert_eq!(server.value("select(2, xpcall(error, function(e) return e.code end, { code = 6 }))"), "6");
+}
+
+#[test]
 fn what_is_one_argument_too_many_changes_nothing() {
     let server = Server::start(
         &format!(
