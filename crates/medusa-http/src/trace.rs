@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, header};
 use medusa_proto::access::{Peer, Record, Timestamp, Version};
 use medusa_proto::forwarded::TrustedProxies;
-use medusa_proto::shown::{Escaped, push_cut};
+use medusa_proto::shown::{Escaped, ShortNumber, push_cut};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
@@ -130,10 +130,11 @@ impl TraceEnd {
     pub fn new(n: Option<f64>, seconds: Option<f64>) -> Result<Self, String> {
         let (n, seconds) = (n.unwrap_or(10.0), seconds.unwrap_or(60.0));
         if n.fract() != 0.0 || !(1.0..=f64::from(MOST_SHOWN)).contains(&n) {
-            return Err(format!("n must be a whole number from 1 to {MOST_SHOWN}, not {n}"));
+            return Err(format!("n must be a whole number from 1 to {MOST_SHOWN}, not {}", ShortNumber(n)));
         }
         if !(seconds > 0.0 && seconds <= LONGEST) {
-            return Err(format!("seconds must be a number above 0, at most {LONGEST}, not {seconds}"));
+            let given = ShortNumber(seconds);
+            return Err(format!("seconds must be a number above 0, at most {LONGEST}, not {given}"));
         }
         Ok(Self { requests: n as u64, time: Duration::from_secs_f64(seconds) })
     }

@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use medusa_proto::shown::ShortNumber;
+
 use crate::identity::Role;
 use crate::protocol::{Killed, Op, TracedBy};
 
@@ -54,7 +56,7 @@ pub fn looks_first(text: &str) -> Option<&str> {
 /// The statement that publishes what the session has begun, if it is the change that is named so.
 pub(crate) fn commit(change: Option<&str>, confirm: Option<f64>, reason: Option<&str>) -> String {
     let nil = || "nil".to_owned();
-    let seconds = confirm.map_or_else(nil, |seconds| seconds.to_string());
+    let seconds = confirm.map_or_else(nil, |seconds| ShortNumber(seconds).to_string());
     let change = change.map_or_else(nil, |change| format!("{{ change = {} }}", in_quotes(change)));
     let reason = reason.map_or_else(nil, in_quotes);
     format!("commit({seconds}, {change}, {reason})")

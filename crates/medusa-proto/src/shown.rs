@@ -41,6 +41,22 @@ impl Display for Escaped<'_> {
     }
 }
 
+/// Shows a number in few digits, as scripts do, however large or small it is: `60`, `0.5`, `1e300`.
+#[derive(Clone, Copy, Debug)]
+pub struct ShortNumber(pub f64);
+
+impl Display for ShortNumber {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(number) = self;
+        let size = number.abs();
+        if size >= 1e21 && size.is_finite() || (size > 0.0 && size < 1e-6) {
+            write!(f, "{number:e}")
+        } else {
+            write!(f, "{number}")
+        }
+    }
+}
+
 /// Appends `text` to `to`, at most `limit` bytes of it. What is left out is counted and told: `… (1048576 bytes more)`.
 /// It costs no memory, so the text may be as long as it likes.
 pub fn push_cut(to: &mut String, limit: usize, text: fmt::Arguments<'_>) {
@@ -74,6 +90,21 @@ impl Write for Cut<'_> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_number_has_few_digits() {
+        for (number, shown) in [
+            (0.0, "0"),
+            (-1.5, "-1.5"),
+            (9_007_199_254_740_992.0, "9007199254740992"),
+            (-1e300, "-1e300"),
+            (5e-324, "5e-324"),
+            (0.000_001, "0.000001"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(ShortNumber(number).to_string(), shown);
+        }
+    }
 
     #[test]
     fn what_is_hidden_is_shown() {

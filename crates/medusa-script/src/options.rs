@@ -5,10 +5,11 @@ use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::time::Duration;
 
+use medusa_proto::shown::ShortNumber;
 use mlua::{FromLua, Function, Lua, LuaString, MultiValue, Table, Value};
 
 use crate::call_site::fail;
-use crate::print::{as_number, kind, show, whole};
+use crate::print::{LARGEST, as_number, kind, show, whole};
 
 /// Kinds that are asked for by their own name.
 const PLAIN: [&str; 4] = ["string", "number", "boolean", "table"];
@@ -192,10 +193,11 @@ impl<'a> Options<'a> {
             };
             let range = match range.end_bound() {
                 Bound::Included(most) => format!(" from {least} to {most}"),
+                _ if number > LARGEST as f64 => format!(" from {least} to {LARGEST}"),
                 _ if number.fract() != 0.0 && least == 0 => String::new(),
                 _ => format!(" of at least {least}"),
             };
-            self.wrong(key, format_args!("a whole number{range}, not {number}"))
+            self.wrong(key, format_args!("a whole number{range}, not {}", ShortNumber(number)))
         })
     }
 
@@ -214,7 +216,7 @@ impl<'a> Options<'a> {
                 (Bound::Included(least), _) if *least > 0.0 => format!(", {least} or more"),
                 _ => ", 0 or more".to_owned(),
             };
-            self.wrong(key, format_args!("a number of seconds{range}, not {number}"))
+            self.wrong(key, format_args!("a number of seconds{range}, not {}", ShortNumber(number)))
         })
     }
 

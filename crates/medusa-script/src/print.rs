@@ -2,7 +2,7 @@
 
 use std::ops::RangeBounds;
 
-use medusa_proto::shown::Escaped;
+use medusa_proto::shown::{Escaped, ShortNumber};
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use crate::chunk::load;
@@ -18,9 +18,12 @@ pub(crate) fn as_number(value: &Value) -> Option<f64> {
     }
 }
 
-/// A whole number of at least 0.
+/// The largest whole number that scripts can count to.
+pub(crate) const LARGEST: u64 = 1 << 53;
+
+/// A whole number from 0 to [`LARGEST`]: beyond that it would be another.
 pub(crate) fn whole(number: f64) -> Option<u64> {
-    (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
+    (number.fract() == 0.0 && (0.0..=LARGEST as f64).contains(&number)).then_some(number as u64)
 }
 
 /// A value that is a whole number within `range`.
@@ -43,7 +46,8 @@ pub(crate) const MAX_SHOWN: usize = 200;
 pub(crate) fn show(value: &Value) -> String {
     match value {
         Value::String(text) => format!("\"{}\"", shown_bytes(&text.as_bytes(), MAX_SHOWN)),
-        Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => value.to_string().unwrap_or_default(),
+        Value::Number(number) => ShortNumber(*number).to_string(),
+        Value::Boolean(_) | Value::Integer(_) => value.to_string().unwrap_or_default(),
         Value::Nil => "nil".to_owned(),
         other => format!("a {}", kind(other)),
     }
@@ -118,6 +122,7 @@ fn nested(value: &Value, depth: usize, room: usize) -> String {
             Some((file, line)) => format!("function {file}:{line}"),
             None => "function".to_owned(),
         },
+        Value::Number(number) => ShortNumber(*number).to_string(),
         value => value.to_string().unwrap_or_else(|error| format!("<{error}>")),
     }
 }
@@ -233,6 +238,7 @@ mod tests {
         assert_eq!(shown("return 1, 'two', true, nil"), "1\ttwo\ttrue\tnil");
         assert_eq!(shown("return { 1, 'two', x = { y = 3 } }"), "{ 1, \"two\", x = { y = 3 } }");
         assert_eq!(shown("return {}"), "{}");
+        assert_eq!(shown("return 1e300, { 2^53, 0.1 }"), "1e300\t{ 9007199254740992, 0.1 }");
         assert_eq!(shown("return { b = 2, 'x', a = 1, [true] = 0 }"), "{ \"x\", a = 1, b = 2, [true] = 0 }");
         assert_eq!(shown("return print, { print }"), "function\t{ function }");
         assert_eq!(shown("return setmetatable({ a = 1 }, { __metatable = 'request' })"), "request { a = 1 }");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use medusa_http::{EndBy, UnderWay, UseCounts};
 use medusa_proto::author::Author;
+use medusa_proto::shown::ShortNumber;
 use tokio::time::Instant;
 
 use crate::history::HistoryError;
@@ -22,7 +23,7 @@ pub enum DrainError {
     #[error(transparent)]
     Generation(#[from] HistoryError),
     /// So long is not waited.
-    #[error("seconds must be a number from 0 to {LONGEST}, not {0}")]
+    #[error("seconds must be a number from 0 to {LONGEST}, not {}", ShortNumber(*.0))]
     Seconds(f64),
 }
 

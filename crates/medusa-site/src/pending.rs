@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_proto::author::Author;
+use medusa_proto::shown::ShortNumber;
 use medusa_proto::status::{Status, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -38,7 +39,8 @@ pub fn reason_of(text: String) -> Result<Arc<str>, String> {
 pub fn trial_of(seconds: f64) -> Result<Duration, String> {
     let time = Duration::try_from_secs_f64(seconds).ok();
     time.filter(|time| (Duration::from_secs(1)..=LONGEST_TRIAL).contains(time)).ok_or_else(|| {
-        format!("the time to confirm must be 1 to {} seconds, not {seconds}", LONGEST_TRIAL.as_secs())
+        let (longest, given) = (LONGEST_TRIAL.as_secs(), ShortNumber(seconds));
+        format!("the time to confirm must be 1 to {longest} seconds, not {given}")
     })
 }
 

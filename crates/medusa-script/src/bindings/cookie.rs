@@ -1,6 +1,7 @@
 //! `medusa.http.cookie`: the value of a `Set-Cookie` field.
 
 use medusa_proto::cookie::{SameSite, SetCookie};
+use medusa_proto::shown::ShortNumber;
 use mlua::{Lua, LuaString, Table, Value};
 
 use super::time::moment;
@@ -8,7 +9,7 @@ use crate::call_site::fail;
 use crate::counted::shown;
 use crate::docs::{Class, Item, item};
 use crate::options::Options;
-use crate::print::{MAX_SHOWN, show};
+use crate::print::{MAX_SHOWN, show, whole};
 
 const FUNCTION: &str = "medusa.http.cookie";
 
@@ -109,11 +110,13 @@ fn cookie(lua: &Lua, (name, value, options): (LuaString, LuaString, Value)) -> m
 }
 
 fn whole_seconds(lua: &Lua, seconds: f64) -> mlua::Result<i64> {
-    // 2^53: what a number holds exactly.
-    if seconds.fract() == 0.0 && seconds.abs() <= 9_007_199_254_740_992.0 {
-        return Ok(seconds as i64);
+    if let Some(whole) = whole(seconds.abs()).and_then(|whole| i64::try_from(whole).ok()) {
+        return Ok(if seconds < 0.0 { -whole } else { whole });
     }
-    Err(fail(lua, format!("{FUNCTION}: `max_age` must be a whole number of seconds, not {seconds}")))
+    Err(fail(
+        lua,
+        format!("{FUNCTION}: `max_age` must be a whole number of seconds, not {}", ShortNumber(seconds)),
+    ))
 }
 
 fn same_site(lua: &Lua, value: Value) -> mlua::Result<SameSite> {

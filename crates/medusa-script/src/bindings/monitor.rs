@@ -2,6 +2,7 @@
 
 mod classic;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_monitor::SessionInfo;
@@ -17,6 +18,7 @@ use crate::call_site::{fail, origin};
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
 use crate::options::{Options, no_more, number_argument};
+use crate::print::whole;
 use crate::transaction::Transaction;
 
 pub(crate) use classic::{CLASSIC, CLASSIC_OPTIONS};
@@ -151,14 +153,14 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
                 Some(_) => of_session_for_all(lua, "medusa.monitor.kill")?.author().clone(),
                 None => Author::new(Via::Control, "kill").by(origin(lua)),
             };
-            let whole = number >= 0.0 && number.fract() == 0.0;
-            Ok(whole && MainContext::of(lua)?.live.sessions().kill(number as u64, &author))
+            let sessions = Arc::clone(MainContext::of(lua)?.live.sessions());
+            Ok(whole(number).is_some_and(|number| sessions.kill(number, &author)))
         })?,
     )?;
     medusa.set("monitor", monitor)
 }
 
-fn spec(lua: &Lua, options: Value, origin: std::sync::Arc<str>) -> mlua::Result<MonitorSpec<SshSettings>> {
+fn spec(lua: &Lua, options: Value, origin: Arc<str>) -> mlua::Result<MonitorSpec<SshSettings>> {
     let context = MainContext::of(lua)?;
     let mut options = Options::new(lua, FUNCTION, options)?;
     let listen = options.get::<String>("listen", "a string")?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use medusa_proto::shown::ShortNumber;
 use mlua::{IntoLua, Lua, LuaString, Table, UserData, UserDataMethods, Value};
 
 use crate::call_site::fail;
@@ -107,8 +108,9 @@ fn from_shared(lua: &Lua, value: Option<SharedValue>) -> mlua::Result<Value> {
 
 fn ttl(lua: &Lua, seconds: Option<f64>) -> mlua::Result<Option<Duration>> {
     let to_duration = |seconds| {
-        Duration::try_from_secs_f64(seconds)
-            .map_err(|_error| fail(lua, format!("a time to live must be a number of seconds, not {seconds}")))
+        Duration::try_from_secs_f64(seconds).map_err(|_error| {
+            fail(lua, format!("a time to live must be a number of seconds, not {}", ShortNumber(seconds)))
+        })
     };
     seconds.map(to_duration).transpose()
 }

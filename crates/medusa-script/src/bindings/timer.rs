@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use medusa_monitor::TimerInfo;
 use medusa_proto::author::{Author, Via};
+use medusa_proto::shown::ShortNumber;
 use medusa_site::{DraftError, Part, PartId, Timer, TimerStage};
 use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 use tokio::sync::watch;
@@ -111,7 +112,13 @@ fn check(lua: &Lua, (seconds, run, rest): (Value, Value, MultiValue)) -> mlua::R
     let run = function_argument(lua, "medusa.every", "what it runs", run)?;
     let interval = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds >= SHORTEST);
     let interval = interval.ok_or_else(|| {
-        fail(lua, format!("medusa.every: the interval must be at least {SHORTEST} seconds, not {seconds}"))
+        fail(
+            lua,
+            format!(
+                "medusa.every: the interval must be at least {SHORTEST} seconds, not {}",
+                ShortNumber(seconds)
+            ),
+        )
     })?;
     if Transaction::current().is_none() {
         return Err(fail(lua, "medusa.every: timers are made by the script or a statement"));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use medusa_http::websocket::{Close, Message, MessageKind, WebSocket};
+use medusa_proto::shown::ShortNumber;
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData};
 
 use crate::call_site::fail;
@@ -83,7 +84,7 @@ async fn recv(lua: Lua, (ws, seconds): (Table, Option<f64>)) -> mlua::Result<Mul
     let socket = Socket::of(&ws)?;
     let Some(seconds) = seconds else { return socket.receive(&lua).await };
     let limit = Duration::try_from_secs_f64(seconds).map_err(|_error| {
-        fail(&lua, format!("ws:recv: the time to wait must be so many seconds, not {seconds}"))
+        fail(&lua, format!("ws:recv: the time to wait must be so many seconds, not {}", ShortNumber(seconds)))
     })?;
     tokio::time::timeout(limit, socket.receive(&lua)).await.unwrap_or_else(|_elapsed| Ok(MultiValue::new()))
 }
@@ -118,7 +119,8 @@ fn binary(data: &LuaString) -> Message {
 fn close(lua: &Lua, (ws, code, reason): (Table, Option<f64>, Option<String>)) -> mlua::Result<()> {
     let code = code.unwrap_or(Close::NORMAL.into());
     let whole = whole(code).and_then(|code| u16::try_from(code).ok());
-    let code = whole.ok_or_else(|| fail(lua, format!("ws:close: {code} is not a close code")))?;
+    let code =
+        whole.ok_or_else(|| fail(lua, format!("ws:close: {} is not a close code", ShortNumber(code))))?;
     let close = Close::new(code, reason.unwrap_or_default());
     let close = close.map_err(|error| fail(lua, format!("ws:close: {error}")))?;
     Socket::of(&ws)?.socket.close(&close);

@@ -310,6 +310,21 @@ fn a_command_says_what_it_wants_and_what_it_was_given() {
             "drain: the generation must be a whole number, as generations() lists them, not a table",
         ),
         ("drain(1, 'x')", "drain: the seconds must be a number, not \"x\""),
+        (
+            "rollback(1e300)",
+            "rollback: the generation must be a whole number, as generations() lists them, not 1e300",
+        ),
+        (
+            "drain(1e308)",
+            "drain: the generation must be a whole number, as generations() lists them, not 1e308",
+        ),
+        ("local x = drain(1, 1e308)", "drain: seconds must be a number from 0 to 3600, not 1e308"),
+        ("commit(1e308)", "commit: the time to confirm must be 1 to 86400 seconds, not 1e308"),
+        ("trace(nil, 1e308)", "trace: n must be a whole number from 1 to 1000, not 1e308"),
+        (
+            "web:mount('/', print, { body = 1e308 })",
+            "mount: `body` must be a whole number from 0 to 9007199254740992, not 1e308",
+        ),
         ("trace(nil, 'x')", "trace: n must be a number, not \"x\""),
         ("medusa.monitor.kill(print)", "medusa.monitor.kill: the session must be a number, not a function"),
         ("medusa.every('x', print)", "medusa.every: the interval must be a number, not \"x\""),

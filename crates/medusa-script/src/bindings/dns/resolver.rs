@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_dns::{CacheEntry, DnsError, LookupError, RecordType, Resolver};
+use medusa_proto::shown::ShortNumber;
 use medusa_proto::with_causes;
 use mlua::{FromLua, Function, Lua, Table, UserData, UserDataFields, UserDataMethods, Value};
 
@@ -153,7 +154,13 @@ impl std::str::FromStr for Ip {
 
 fn seconds(lua: &Lua, number: f64) -> mlua::Result<Duration> {
     Duration::try_from_secs_f64(number).map_err(|_error| {
-        fail(lua, format!("resolver:pin: the ttl must be a number of seconds, 0 or more, not {number}"))
+        fail(
+            lua,
+            format!(
+                "resolver:pin: the ttl must be a number of seconds, 0 or more, not {}",
+                ShortNumber(number)
+            ),
+        )
     })
 }
 

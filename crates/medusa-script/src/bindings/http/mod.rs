@@ -12,6 +12,7 @@ use http::HeaderValue;
 use medusa_http::ServerDefinition;
 use medusa_log::Sink;
 use medusa_proto::forwarded::TrustedProxies;
+use medusa_proto::shown::ShortNumber;
 use medusa_site::{self as site, PartId, ServerSpec};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
@@ -20,7 +21,7 @@ use super::site::{look_at, remove};
 use crate::call_site::{at_place, fail, origin};
 use crate::docs::{Class, Item, main_item};
 use crate::options::{Options, no_more, texts};
-use crate::print::{as_number, show};
+use crate::print::{as_number, show, whole};
 use crate::transaction::Transaction;
 
 use listen::ListenDefaults;
@@ -303,9 +304,10 @@ fn hsts(lua: &Lua, value: Option<Value>) -> mlua::Result<Option<HeaderValue>> {
             (age, false, false)
         }
     };
-    if age < 0.0 || age.fract() != 0.0 || !age.is_finite() {
+    let Some(age) = whole(age) else {
+        let age = ShortNumber(age);
         return Err(fail(lua, format!("{FUNCTION}: `max_age` must be a whole number of seconds, not {age}")));
-    }
+    };
     let subdomains = if subdomains { "; includeSubDomains" } else { "" };
     let preload = if preload { "; preload" } else { "" };
     HeaderValue::from_str(&format!("max-age={age}{subdomains}{preload}"))
