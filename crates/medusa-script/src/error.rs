@@ -146,9 +146,7 @@ impl ScriptError {
     #[must_use]
     pub(crate) fn of_own(mut self, statement: &str) -> Self {
         let [name, told] = [statement, STATEMENT].map(|name| format!("{name}:"));
-        if self.message.starts_with(&name) {
-            self.message.replace_range(..name.len(), &told);
-        }
+        self.message = self.message.replace(&name, &told);
         for frame in &mut self.traceback {
             *frame = frame.replace(&name, &told);
         }

@@ -72,6 +72,16 @@ fn an_error_that_is_a_table_is_shown_as_values_are() {
 }
 
 #[test]
+fn what_a_commit_fails_with_has_its_place_once() {
+    let server = Server::start(WEB, &[]);
+    let log = "web:set_log(medusa.log.file('/proc/nope/x.log'))";
+    let one = server.eval(&format!("{log} commit()")).expect_err("no such folder").to_string();
+    assert!(one.starts_with("statement:1: commit: ") && one.matches("statement").count() == 1, "{one}");
+    let other = server.eval(&format!("{log}\ncommit()")).expect_err("no such folder").to_string();
+    assert!(other.starts_with("statement:2: commit: statement:1: "), "{other}");
+}
+
+#[test]
 fn what_is_one_argument_too_many_changes_nothing() {
     let server = Server::start(
         &format!(

@@ -76,6 +76,11 @@ const WRONG: &[Wrong] = &[
         place: "site.luau:2:",
         expected: &["a handler must be a function", "5"],
     },
+    Wrong {
+        script: "web:mount()",
+        place: "site.luau:2:",
+        expected: &["mount: it takes a pattern and a handler, and was given neither: `server:mount(\"/path\", "],
+    },
     Wrong { script: "web:mount('/')", place: "site.luau:2:", expected: &["a handler must be a function"] },
     Wrong { script: "web:mount({}, print)", place: "site.luau:2:", expected: &["string"] },
     // Options.

@@ -58,6 +58,13 @@ pub(super) fn spec(
     at: &Arc<str>,
 ) -> mlua::Result<MountSpec> {
     no_more(lua, "server:mount(pattern, handler, options)", &rest)?;
+    if pattern.is_nil() && handler.is_nil() {
+        let why = "mount: it takes a pattern and a handler, and was given neither";
+        return Err(fail(
+            lua,
+            format!("{why}: `server:mount(\"/path\", function(req) return \"hello\" end)`"),
+        ));
+    }
     let pattern = to_pattern(lua, "mount", &pattern)?;
     let handler = to_handler(lua, &handler, at)?;
     let mut options = Options::new(lua, "mount", options)?;
