@@ -128,7 +128,7 @@ pub struct Unconfirmed {
 pub enum TrialError {
     /// No change is on trial.
     #[error(
-        "there is nothing to confirm: the last change was published for good, or has been taken back already"
+        "no change is on trial: the last was published for good, or has been confirmed or taken back already"
     )]
     None,
     /// Another one is.

@@ -451,7 +451,9 @@ fn a_change_on_trial_goes_back_by_itself() {
     assert_eq!(server.get("/").text(), "new");
     wait::until("it is taken back", || (server.get("/").text() == "old").then_some(()));
     server.stderr().wait_for("was not confirmed and is taken back");
-    assert!(session.failure("confirm()").contains("there is nothing to confirm"));
+    for nothing in ["confirm()", "cancel()", "local x = cancel()"] {
+        assert!(session.failure(nothing).contains("no change is on trial"), "{nothing}");
+    }
     assert!(
         session.value("generations()").contains("\ngeneration 2, eval by uid "),
         "a command, not a statement"
@@ -719,8 +721,8 @@ fn the_command_line_has_the_same() {
     assert_eq!(server.get("/").text(), "old");
     for (words, why) in [
         (&["rollback", "9"][..], "there is no generation 9: there are 1 to 3"),
-        (&["confirm"], "there is nothing to confirm"),
-        (&["cancel", "--generation", "3"], "there is nothing to confirm"),
+        (&["confirm"], "no change is on trial"),
+        (&["cancel", "--generation", "3"], "no change is on trial"),
         (&["explain", "G T", "/"], "\"G T\" is no method"),
         (&["reload", "--confirm", "0"], "the time to confirm must be 1 to 86400 seconds, not 0"),
     ] {
