@@ -19,6 +19,7 @@ mod reply;
 
 use std::fmt::Write as _;
 
+use medusa_proto::shown::push_cut;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -380,29 +381,80 @@ struct Outgoing<'a> {
     op: &'a Op,
 }
 
-/// A request, whatever its operation is.
-#[derive(Deserialize)]
-struct Incoming {
-    version: u32,
-    #[serde(flatten)]
-    fields: Map<String, Value>,
-}
-
 /// The first field of a request that its operation has not, if there is one: it may be a slip in a name, and without it something else
 /// would be done than was meant.
-fn unknown_field(fields: Map<String, Value>, op: &Op) -> serde_json::Result<Option<String>> {
-    let known = serde_json::to_value(op)?;
+fn unknown_field(fields: Map<String, Value>, op: &Op) -> Option<String> {
+    let known = serde_json::to_value(op).unwrap_or_default();
     // Null is as if it were not there.
-    let is_unknown = |(name, value): &(String, Value)| !value.is_null() && known.get(name).is_none();
-    Ok(fields.into_iter().find(is_unknown).map(|(name, _)| name))
+    let is_unknown =
+        |(name, value): &(String, Value)| name != "version" && !value.is_null() && known.get(name).is_none();
+    fields.into_iter().find(is_unknown).map(|(name, _)| name)
+}
+
+/// The most fields of a request of which it is looked for the one that is wrong. No operation has as many.
+const MOST_FIELDS: usize = 16;
+
+/// The longest name or text of a request that is told as it is, in bytes.
+const MOST_TOLD: usize = 64;
+
+/// What is wrong with a request that is of no operation, or not as its operation has it: with the field, where it is one.
+fn wrong_field(fields: &Map<String, Value>) -> Option<String> {
+    if fields.len() > MOST_FIELDS {
+        return None;
+    }
+    // What is long or deep is no better than what is not, and would be told in full.
+    let short = |value: &Value| match value {
+        Value::String(text) if text.len() > MOST_TOLD => Value::from("..."),
+        Value::Array(_) => Value::Array(Vec::new()),
+        Value::Object(_) => Value::Object(Map::new()),
+        value => value.clone(),
+    };
+    let fields: Map<_, _> = fields.iter().map(|(name, value)| (name.clone(), short(value))).collect();
+    let why_not =
+        |fields: Map<String, Value>| Op::deserialize(Value::Object(fields)).err().map(|why| why.to_string());
+    let why = why_not(fields.clone())?;
+    // The one without which something else would be wrong, or nothing.
+    let is_wrong = |name: &&String| {
+        let mut others = fields.clone();
+        others.remove(*name);
+        why_not(others).as_ref() != Some(&why)
+    };
+    let mut names = fields.keys().filter(|name| *name != "op" && *name != "version");
+    let wrong = names.find(is_wrong).map(|name| format!("`{name}`: {why}"));
+    Some(wrong.unwrap_or(why))
+}
+
+/// An error of a line of JSON, of which the place in that says nothing.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    shown(text.strip_suffix(&place).unwrap_or(&text))
+}
+
+/// A text, as much of it as is told.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    push_cut(&mut shown, 4 * MOST_TOLD, format_args!("{text}"));
+    shown
 }
 
 /// A mistake in a request.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// Not JSON, or not a request.
-    #[error("this is not a request (send one line like {{\"version\":{VERSION},\"op\":\"status\"}})")]
-    Malformed(#[from] serde_json::Error),
+    #[error("this is not a request (send one line like {{\"version\":{VERSION},\"op\":\"status\"}}): {0}")]
+    Malformed(String),
+    /// Of an operation that there is not.
+    #[error("there is no operation {0:?}: see the operations in docs/monitor.md")]
+    Operation(String),
+    /// Not as its operation has it.
+    #[error("`{op}`: {why}")]
+    Field {
+        /// The operation.
+        op: String,
+        /// What is wrong, with which field.
+        why: String,
+    },
     /// Of another version.
     #[error(
         "this server speaks version {VERSION} of the control protocol and you speak {0}: use the `medusa` it was started with"
@@ -424,7 +476,8 @@ pub enum RequestError {
 ///
 /// It is longer than [`MAX_REQUEST`].
 pub fn encode(op: &Op) -> Result<Vec<u8>, RequestError> {
-    let line = line(&Outgoing { version: VERSION, op })?;
+    let line = line(&Outgoing { version: VERSION, op });
+    let line = line.map_err(|error| RequestError::Malformed(error.to_string()))?;
     if line.len() > MAX_REQUEST { Err(RequestError::TooLong) } else { Ok(line) }
 }
 
@@ -435,13 +488,31 @@ pub fn encode(op: &Op) -> Result<Vec<u8>, RequestError> {
 /// See [`RequestError`]. The version is looked at first, so that whatever else a later one changes is not called a
 /// mistake.
 pub fn decode(line: &[u8]) -> Result<Op, RequestError> {
-    let Incoming { version, fields } = serde_json::from_slice(line)?;
-    match version {
-        VERSION => {
-            let op = serde_json::from_slice(line)?;
-            unknown_field(fields, &op)?.map_or(Ok(op), |field| Err(RequestError::Unknown(field)))
+    let none = |why: &str| Err(RequestError::Malformed(why.to_owned()));
+    let fields: Map<String, Value> = match serde_json::from_slice(line) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) => return none("it is no object"),
+        Err(error) => return none(&format!("it is no JSON: {}", without_place(&error))),
+    };
+    match fields.get("version").map(Value::as_u64) {
+        None => return none("it has no `version`"),
+        Some(Some(version)) if version == u64::from(VERSION) => {}
+        Some(other) => match other.and_then(|other| u32::try_from(other).ok()) {
+            Some(other) => return Err(RequestError::Version(other)),
+            None => return none("its `version` is no whole number"),
+        },
+    }
+    let Some(Value::String(name)) = fields.get("op") else { return none("it has no `op`, a text") };
+    match serde_json::from_slice(line) {
+        Ok(op) => {
+            unknown_field(fields, &op).map_or(Ok(op), |field| Err(RequestError::Unknown(shown(&field))))
         }
-        other => Err(RequestError::Version(other)),
+        Err(error) => {
+            let why = wrong_field(&fields).unwrap_or_else(|| without_place(&error));
+            let op = shown(name);
+            let is_unknown = why.starts_with("unknown variant");
+            Err(if is_unknown { RequestError::Operation(op) } else { RequestError::Field { op, why } })
+        }
     }
 }
 
@@ -514,11 +585,42 @@ mod tests {
     #[test]
     fn a_request_that_is_none_is_told_what_is_wrong() {
         let message = |line: &str| with_causes(&decode(line.as_bytes()).expect_err("not a request"));
-        assert!(message("hello").contains("not a request"));
-        assert!(message("[]").contains("not a request"));
-        assert!(message("{\"op\":\"stop\"}").contains("version"));
-        assert!(message("{\"version\":1,\"op\":\"dance\"}").contains("dance"));
-        assert!(message("{\"version\":1,\"op\":\"eval\"}").contains("source"));
+        for (line, why) in [
+            ("hello", "): it is no JSON: expected value"),
+            ("[]", "): it is no object"),
+            (r#"{"op":"stop"}"#, "): it has no `version`"),
+            (r#"{"version":"1","op":"stop"}"#, "): its `version` is no whole number"),
+            (r#"{"version":1}"#, "): it has no `op`, a text"),
+            (r#"{"version":1,"op":3}"#, "): it has no `op`, a text"),
+            (
+                r#"{"version":1,"op":"dance"}"#,
+                "there is no operation \"dance\": see the operations in docs/monitor.md",
+            ),
+            (r#"{"version":1,"op":"eval"}"#, "`eval`: missing field `source`"),
+            (
+                r#"{"version":1,"op":"eval","source":3}"#,
+                "`eval`: `source`: invalid type: integer `3`, expected a string",
+            ),
+            (
+                r#"{"version":1,"op":"diff","to":"y","from":1}"#,
+                "`diff`: `to`: invalid type: string \"y\", expected u64",
+            ),
+            (
+                r#"{"version":1,"op":"rollback","generation":-1}"#,
+                "`rollback`: `generation`: invalid value: integer `-1`, expected u64",
+            ),
+            (
+                r#"{"version":1,"op":"trace","n":1.5}"#,
+                "`trace`: `n`: invalid type: floating point `1.5`, expected u64",
+            ),
+        ] {
+            let told = message(line);
+            assert!(told.ends_with(why) && !told.contains("column"), "{line}: {told}");
+        }
+        let long = "x".repeat(MAX_REQUEST / 2);
+        assert!(message(&format!(r#"{{"version":1,"op":"rollback","generation":"{long}"}}"#)).len() < 200);
+        assert!(message(&format!(r#"{{"version":1,"op":"{long}"}}"#)).len() < 500);
+        assert!(message(&format!(r#"{{"version":1,"op":"stop","{long}":1}}"#)).len() < 500);
         assert!(
             message("{\"version\":2,\"what\":[]}")
                 .contains("version 1 of the control protocol and you speak 2")
