@@ -10,7 +10,7 @@ use crate::identity::Role;
 use crate::protocol::{Killed, Op, TracedBy};
 
 /// The commands that are typed as statements of their own, and the least role that has them.
-pub(crate) const COMMANDS: [(&str, Role); 23] = [
+pub(crate) const COMMANDS: [(&str, Role); 24] = [
     ("approve", Role::Program),
     ("cancel", Role::Operate),
     ("confirm", Role::Operate),
@@ -20,6 +20,7 @@ pub(crate) const COMMANDS: [(&str, Role); 23] = [
     ("explain", Role::View),
     ("generations", Role::View),
     ("handlers", Role::View),
+    ("help", Role::View),
     ("kill", Role::Operate),
     ("ping", Role::View),
     ("preview", Role::View),
@@ -37,7 +38,7 @@ pub(crate) const COMMANDS: [(&str, Role); 23] = [
 ];
 
 /// The commands that only look and are no requests: code runs for them.
-const LOOKING_CODE: [&str; 3] = ["help", "probe", "source"];
+const LOOKING_CODE: [&str; 2] = ["probe", "source"];
 
 /// The command that a text begins with, be it a statement or a request as it is recorded, if that only looks: `trace` of
 /// `return trace(f, 5)`.
@@ -101,6 +102,8 @@ impl Op {
             ("generations", []) => Self::Generations,
             ("diff", [from]) => Self::Diff { from: number(from)?, to: None },
             ("diff", [from, to]) => Self::Diff { from: number(from)?, to: Some(number(to)?) },
+            ("help", []) => Self::Help { about: None },
+            ("help", [about]) => Self::Help { about: Some(quoted(about)?) },
             ("explain", [method, url]) => Self::Explain { method: quoted(method)?, url: quoted(url)? },
             ("rollback", [to]) => Self::Rollback { generation: number(to)?, reason: None },
             ("rollback", [to, why]) => Self::Rollback { generation: number(to)?, reason: Some(quoted(why)?) },
@@ -285,6 +288,7 @@ mod tests {
             "reload(inf)",
             "drain(1, -0)",
             "save('a' .. 'b')",
+            "help(web)",
         ] {
             assert_eq!(Op::from_text(code), None, "{code}");
         }

@@ -58,7 +58,7 @@ pub trait Control: 'static {
         events: mpsc::Sender<TaskProgress>,
     ) -> impl Future<Output = Result<Done, Failure>>;
 
-    /// Does what concerns generations, and what goes on in them: [`Op::Generations`], [`Op::Diff`], [`Op::Explain`],
+    /// Does what concerns generations, and what goes on in them: [`Op::Generations`], [`Op::Diff`], [`Op::Explain`], [`Op::Help`],
     /// [`Op::Rollback`], [`Op::Confirm`], [`Op::Cancel`], [`Op::Preview`], [`Op::Approve`], [`Op::Save`], [`Op::Drift`],
     /// [`Op::Trace`], [`Op::Handlers`], [`Op::Timers`], [`Op::Drain`].
     fn history(
@@ -318,6 +318,7 @@ impl<C: Control> Session<C> {
             Op::Reload { confirm } => control.reload(confirm, author, events).await,
             op @ (Op::Generations
             | Op::Diff { .. }
+            | Op::Help { .. }
             | Op::Explain { .. }
             | Op::Rollback { .. }
             | Op::Confirm { .. }

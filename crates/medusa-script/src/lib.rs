@@ -79,6 +79,7 @@ mod websocket;
 mod worker;
 mod wrap;
 
+pub use bindings::help;
 pub use engine::{Address, Engine, Evaluated, Loaded, Program, ProgramSource, SessionHandle, check};
 pub use error::ScriptError;
 pub use main_vm::incomplete;

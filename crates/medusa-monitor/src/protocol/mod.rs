@@ -65,6 +65,12 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<u64>,
     },
+    /// Tell what the reference says of a name.
+    Help {
+        /// The name; none: where to begin.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        about: Option<String>,
+    },
     /// Tell how a request would be routed.
     Explain {
         /// Its method.
@@ -268,6 +274,7 @@ impl Op {
             | Self::Top { .. }
             | Self::Generations
             | Self::Diff { .. }
+            | Self::Help { .. }
             | Self::Explain { .. }
             | Self::Preview { .. }
             | Self::Drift
@@ -345,6 +352,7 @@ impl Op {
             Self::Reload { .. } => "reload",
             Self::Generations => "generations",
             Self::Diff { .. } => "diff",
+            Self::Help { .. } => "help",
             Self::Explain { .. } => "explain",
             Self::Rollback { .. } => "rollback",
             Self::Confirm { .. } => "confirm",
@@ -536,6 +544,8 @@ mod tests {
             Op::Reload { confirm: Some(60.0) },
             Op::Generations,
             Op::Diff { from: 8, to: Some(9) },
+            Op::Help { about: None },
+            Op::Help { about: Some("medusa.http".into()) },
             Op::Explain { method: "GET".into(), url: "/".into() },
             Op::Rollback { generation: 8, reason: Some("why".into()) },
             Op::Confirm { generation: None },

@@ -12,10 +12,11 @@ use super::help_docs::COMMANDS;
 use super::http::mounted;
 use crate::call_site::fail;
 use crate::context::MainContext;
+use crate::counted::shown_bytes;
 use crate::docs::{Class, Item, Scope};
 use crate::options::no_more;
 use crate::places::{Place, Places};
-use crate::print::show;
+use crate::print::{MAX_SHOWN, show};
 use crate::reference::lookup;
 
 /// The width of paragraphs.
@@ -23,7 +24,7 @@ const WIDTH: usize = 76;
 
 pub(super) fn install(commands: &CommandTable<'_>) -> mlua::Result<()> {
     let known = commands.table();
-    commands.add("help", move |lua, given| help(lua, &known, given))?;
+    commands.add("help", move |lua, given| help_on(lua, &known, given))?;
     commands.add("source", source)?;
     for command in COMMANDS {
         let name = command.path;
@@ -36,15 +37,24 @@ pub(super) fn install(commands: &CommandTable<'_>) -> mlua::Result<()> {
     Ok(())
 }
 
-fn help(lua: &Lua, commands: &Table, mut given: MultiValue) -> mlua::Result<String> {
+/// What the reference says of a name; without one, where to begin.
+///
+/// # Errors
+///
+/// It says nothing of that.
+pub fn help(about: Option<&str>) -> Result<String, String> {
+    let Some(topic) = about else { return Ok(overview()) };
+    of_topic(topic).ok_or_else(|| {
+        let name = shown_bytes(topic.as_bytes(), MAX_SHOWN);
+        format!("help: the reference has nothing of the name \"{name}\"; help() tells where to begin")
+    })
+}
+
+fn help_on(lua: &Lua, commands: &Table, mut given: MultiValue) -> mlua::Result<String> {
     let Some(about) = given.pop_front() else { return Ok(overview()) };
     no_more(lua, "help(about)", &given)?;
     if let Value::String(topic) = &about {
-        let topic = topic.to_string_lossy();
-        return of_topic(&topic).ok_or_else(|| {
-            let begin = "help() tells where to begin";
-            fail(lua, format!("help: the reference has nothing of the name {}; {begin}", show(&about)))
-        });
+        return help(Some(&topic.to_string_lossy())).map_err(|why| fail(lua, why));
     }
     if let Some(item) = item_of(lua, commands, &about) {
         return Ok(of_item(item));

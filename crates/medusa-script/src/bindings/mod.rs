@@ -32,3 +32,5 @@ pub(crate) mod top;
 pub(crate) mod trace;
 pub(crate) mod upgrade;
 pub(crate) mod url;
+
+pub use self::help::help;

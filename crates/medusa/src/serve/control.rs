@@ -18,7 +18,9 @@ use medusa_proto::author::{Author, Via};
 use medusa_proto::progress::TaskProgress;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_script::{Engine, Evaluated, Loaded, ProgressSender, ScriptError, SessionHandle, incomplete};
+use medusa_script::{
+    Engine, Evaluated, Loaded, ProgressSender, ScriptError, SessionHandle, help, incomplete,
+};
 use medusa_site::{Generation, HandlerUse, explain, reason_of, trial_of};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::spawn_blocking;
@@ -260,6 +262,7 @@ impl Control for Controls {
                     .map(|differences| text(differences.to_string()))
                     .map_err(|error| failed(&error))
             }
+            Op::Help { about } => help(about.as_deref()).map(text).map_err(Failure::new),
             Op::Explain { method, url } => {
                 let explained = explain(live, &method, &url).map_err(|error| failed(&error))?;
                 Ok(text(explained))

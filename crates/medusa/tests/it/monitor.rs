@@ -412,6 +412,18 @@ fn who_may_only_look_sees_what_runs_and_ends_nothing() {
     let (status, _, error) = ran(&site, port, &format!("kill(\"{id}\")"));
     assert_eq!(status, Some(1));
     assert!(error.contains("kill needs the role \"operate\", and yours is \"view\""), "{error}");
+    // Who looks is helped, and runs no code for that.
+    let (status, overview, error) = ran(&site, port, "help()");
+    assert!(status == Some(0) && overview.contains("  explain "), "{overview}{error}");
+    let (status, told, error) = ran(&site, port, "help('medusa.http.server')");
+    assert!(status == Some(0) && told.starts_with("medusa.http.server(options"), "{told}{error}");
+    let (status, _, error) = ran(&site, port, "help('nonsense')");
+    assert!(
+        status == Some(1) && error.contains("the reference has nothing of the name \"nonsense\""),
+        "{error}"
+    );
+    let (status, _, error) = ran(&site, port, "help(web)");
+    assert!(status == Some(1) && error.contains("eval needs the role \"program\""), "{error}");
     server.command(["kill", id]).success();
     assert_eq!(client.response().status, 503);
 }
