@@ -35,7 +35,7 @@ pub enum ApprovalError {
     NotBegun,
     /// It is not what could be seen.
     #[error(
-        "this statement has changed the site itself, which nobody could see before: `commit()` is a statement of its own"
+        "this statement has changed the site itself, which nobody could see before: `commit()` comes first in its statement"
     )]
     Unseen,
     /// Nobody has approved it, or that is too long ago.

@@ -153,7 +153,7 @@ fn what_was_approved_is_published_once_and_nothing_else() {
     let change = agent.preview()["change"].as_str().expect("a name").to_owned();
     approve(&server, &change);
     let why = agent.refused(json!({ "op": "eval", "source": "web:mount('/y', function() end) commit()" }));
-    assert!(why.contains("`commit()` is a statement of its own"), "{why}");
+    assert!(why.contains("`commit()` comes first in its statement"), "{why}");
     let other = "0".repeat(64);
     let why = agent.refused(json!({ "op": "commit", "change": other }));
     assert!(why.contains(&format!("is change {} by now, and not {other}", &change[..12])), "{why}");
@@ -217,7 +217,7 @@ fn no_other_way_publishes_what_has_to_be_approved() {
         assert!(why.contains("has to be approved by somebody else: `begin()` it"), "{statement}: {why}");
     }
     let why = refused("begin() web:mount('/x', function() end) commit()");
-    assert!(why.contains("`commit()` is a statement of its own"), "{why}");
+    assert!(why.contains("`commit()` comes first in its statement"), "{why}");
     for statement in
         ["reload()", "reload(60)", "rollback(1)", "save('why')", "stop()", "kill(1)", "drain(1)", "reopen()"]
     {
@@ -255,6 +255,21 @@ fn an_approval_is_of_the_trial_too_and_of_no_other_base() {
         agent.run(end);
         assert_eq!(server.get(&format!("/{status}")).status, status, "{end}");
     }
+    // What comes behind `commit` is no part of it, nor is it published.
+    for (number, (commit, why_not)) in
+        [("commit()", "has to be approved by somebody else"), ("commit(600)", "is not confirmed yet")]
+            .into_iter()
+            .enumerate()
+    {
+        let change = agent.begin(&format!("web:mount('/seen{number}', function() return 'seen' end)"));
+        approve(&server, &change);
+        let statement = format!("{commit} web:mount('/late', function() end)");
+        let why = agent.refused(json!({ "op": "eval", "source": statement }));
+        assert!(why.contains(why_not), "{why}");
+        assert_eq!(server.get(&format!("/seen{number}")).text(), "seen", "it was approved");
+        assert_eq!(server.get("/late").status, 404, "{commit}");
+    }
+    agent.run("confirm()");
     // Who is limited approves what is within that.
     let port = port(&server);
     let change = agent.begin("web:mount('/api/x', function() return 'x' end)");
