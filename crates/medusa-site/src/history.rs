@@ -8,9 +8,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use medusa_log::Sink;
+use medusa_monitor::GenerationInfo;
 use medusa_proto::author::{Author, limited_share};
 
 use crate::diff::{Differences, differences};
@@ -46,6 +47,22 @@ pub struct Generation {
     pub changes: Differences,
     /// Whether it is kept whole, and can be published again as it was.
     pub whole: bool,
+}
+
+impl Generation {
+    /// It, as it is told, on trial or not.
+    pub fn info(&self, on_trial: bool) -> GenerationInfo {
+        GenerationInfo {
+            number: self.number,
+            author: self.author.to_string(),
+            at: self.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+            reason: self.reason.as_deref().map(str::to_owned),
+            changes: self.changes.told.iter().map(ToString::to_string).collect(),
+            more: self.changes.more,
+            whole: self.whole,
+            on_trial,
+        }
+    }
 }
 
 /// All that a generation was made of.

@@ -133,7 +133,10 @@ impl fmt::Display for GenerationInfo {
         if let Some(reason) = &self.reason {
             write!(f, ", for {reason:?}")?;
         }
-        write!(f, ": {}", self.changes.join("  "))?;
+        match &self.changes[..] {
+            [] => f.write_str(": no difference")?,
+            changes => write!(f, ": {}", changes.join("  "))?,
+        }
         if self.more > 0 { write!(f, "  and {} more", self.more) } else { Ok(()) }
     }
 }

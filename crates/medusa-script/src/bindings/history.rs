@@ -1,10 +1,9 @@
 //! The commands of a session that go back and forth in the history of the site, and those that hold a change together.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use medusa_http::UseCounts;
-use medusa_monitor::Refusal;
+use medusa_monitor::{GenerationInfo, Refusal};
 use medusa_proto::author::Approval;
 use medusa_proto::with_causes;
 use medusa_site::{Generation, Guard, GuardTerms, TrialTerms, explain, reason_of, trial_of};
@@ -163,10 +162,10 @@ pub(super) fn install(lua: &Lua, commands: &CommandTable<'_>) -> mlua::Result<()
     commands.add("generations", |lua, rest: MultiValue| {
         no_more(lua, "generations()", &rest)?;
         let live = MainContext::of(lua)?.live;
-        let under_way = live.under_way();
+        let (under_way, pending) = (live.under_way(), live.pending().map(|pending| pending.generation));
         let with_counts = |generation: Generation| {
             let counts = under_way.get(&generation.number).copied().unwrap_or_default();
-            GenerationValue(generation, counts)
+            GenerationValue(generation.info(pending == Some(generation.number)), generation.loaded, counts)
         };
         Ok(live.generations().into_iter().map(with_counts).collect::<Vec<_>>())
     })?;
@@ -386,32 +385,24 @@ fn rollback(lua: &Lua, (number, reason, rest): (Value, Value, MultiValue)) -> ml
     Ok(())
 }
 
-/// A generation that is remembered, and what is under way on the handlers that it has published.
-struct GenerationValue(Generation, UseCounts);
+/// A generation that is remembered, the one that has loaded its script, and what is under way on the handlers that it has published.
+struct GenerationValue(GenerationInfo, u64, UseCounts);
 
 impl UserData for GenerationValue {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         fields.add_field_method_get("number", |_, this| Ok(this.0.number));
-        fields.add_field_method_get("author", |_, this| Ok(this.0.author.to_string()));
-        fields.add_field_method_get("at", |_, this| {
-            Ok(this.0.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64())
-        });
-        fields.add_field_method_get("reason", |_, this| Ok(this.0.reason.as_deref().map(str::to_owned)));
-        fields.add_field_method_get("changes", |_, this| {
-            Ok(this.0.changes.told.iter().map(ToString::to_string).collect::<Vec<_>>())
-        });
-        fields.add_field_method_get("loaded", |_, this| Ok(this.0.loaded));
+        fields.add_field_method_get("author", |_, this| Ok(this.0.author.clone()));
+        fields.add_field_method_get("at", |_, this| Ok(this.0.at));
+        fields.add_field_method_get("reason", |_, this| Ok(this.0.reason.clone()));
+        fields.add_field_method_get("changes", |_, this| Ok(this.0.changes.clone()));
+        fields.add_field_method_get("loaded", |_, this| Ok(this.1));
         fields.add_field_method_get("whole", |_, this| Ok(this.0.whole));
-        fields.add_field_method_get("requests", |_, this| Ok(this.1.requests as f64));
-        fields.add_field_method_get("streams", |_, this| Ok(this.1.streams as f64));
-        fields.add_field_method_get("websockets", |_, this| Ok(this.1.websockets as f64));
+        fields.add_field_method_get("requests", |_, this| Ok(this.2.requests as f64));
+        fields.add_field_method_get("streams", |_, this| Ok(this.2.streams as f64));
+        fields.add_field_method_get("websockets", |_, this| Ok(this.2.websockets as f64));
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_meta_method("__tostring", |_, this, ()| {
-            let Generation { number, author, changes, reason, .. } = &this.0;
-            let reason = reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            Ok(format!("generation {number}, {author}{reason}: {changes}{}", this.1))
-        });
+        methods.add_meta_method("__tostring", |_, this, ()| Ok(format!("{}{}", this.0, this.2)));
     }
 }

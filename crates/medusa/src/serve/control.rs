@@ -6,13 +6,11 @@
 use std::error::Error;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use medusa_http::{TooManyTraces, Trace, TraceEnd, TraceFilter};
 use medusa_monitor::protocol::{HandlerInfo, PublishedInfo};
-use medusa_monitor::{
-    AuditLog, Completion, Control, Done, Failure, GenerationInfo, Identity, OnTrial, Op, RunId, RunList,
-};
+use medusa_monitor::{AuditLog, Completion, Control, Done, Failure, Identity, OnTrial, Op, RunId, RunList};
 use medusa_net::{Workers, descriptors, limits};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::progress::TaskProgress;
@@ -141,19 +139,6 @@ fn last_of(published: &[PublishedInfo]) -> (Option<u64>, Option<String>, Vec<Pub
     (Some(last.generation), Some(last.report.clone()), earlier.to_vec())
 }
 
-fn remembered(generation: &Generation, pending: Option<u64>) -> GenerationInfo {
-    GenerationInfo {
-        number: generation.number,
-        author: generation.author.to_string(),
-        at: generation.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
-        reason: generation.reason.as_deref().map(str::to_owned),
-        changes: generation.changes.told.iter().map(ToString::to_string).collect(),
-        more: generation.changes.more,
-        whole: generation.whole,
-        on_trial: pending == Some(generation.number),
-    }
-}
-
 fn handler_info(one: &HandlerUse) -> HandlerInfo {
     HandlerInfo {
         mount: one.mount.pattern.clone(),
@@ -253,7 +238,9 @@ impl Control for Controls {
         match op {
             Op::Generations => {
                 let pending = live.pending().map(|pending| pending.generation);
-                let generations = live.generations().iter().map(|known| remembered(known, pending)).collect();
+                let generations = live.generations();
+                let generations = generations.iter().map(|known| known.info(pending == Some(known.number)));
+                let generations = generations.collect();
                 Ok(Done { generations: Some(generations), ..Done::default() })
             }
             Op::Diff { from, to } => {

@@ -463,6 +463,13 @@ fn a_change_on_trial_goes_back_by_itself() {
     // While one is on trial, nothing else changes: not by others, not by a reload.
     session.value("m:replace(function() return 'newer' end) return commit(600, 'try it')");
     let mut other = Session::with(&server);
+    // In one form, whoever asks.
+    let (listed, one) = (other.value("generations()"), other.value("tostring(generations()[1])"));
+    assert_eq!(listed.lines().next(), Some(&*one));
+    assert!(
+        one.contains("generation 4 (on trial), eval by uid ") && one.contains(", for \"try it\": "),
+        "{one}"
+    );
     let refused = other.failure("web:mount('/x', function() end)");
     assert!(
         refused.contains("generation 4 by eval by uid ") && refused.contains("goes back to 3 in "),
