@@ -197,12 +197,12 @@ pub(crate) struct Transaction {
     events: Option<ProgressSender>,
     printed: RefCell<usize>,
     excused: Cell<Waited>,
-    /// All that the task has published, going back and taking back what was on trial included: the first [`MOST_PUBLISHED`], and
-    /// the last.
+    /// All that the task has published, going back and taking back what was on trial included: [`MOST_PUBLISHED`], and what its end
+    /// has.
     published: RefCell<Vec<Generation>>,
     /// Where the statement goes back to at its end, and why.
     way_back: RefCell<Option<(u64, Option<Arc<str>>)>>,
-    /// The numbers of what its edits have published and it has not taken back itself, as many.
+    /// The numbers of what its edits have published and it has not taken back itself.
     made: RefCell<Vec<u64>>,
     /// Of a statement in a session: where what it leaves open goes to.
     block: Option<Arc<Block>>,
@@ -458,7 +458,7 @@ impl Transaction {
         self.published.borrow().last().cloned()
     }
 
-    /// All that it has published. Of very many, some of those in the middle are missing.
+    /// All that it has published.
     pub(crate) fn all_published(&self) -> Vec<PublishedInfo> {
         let info = |generation: &Generation| PublishedInfo {
             generation: generation.number,
@@ -467,15 +467,14 @@ impl Transaction {
         self.published.borrow().iter().map(info).collect()
     }
 
-    /// The numbers of what its edits have published, but for what it has taken back itself. Of very many, some of those in the middle
-    /// are missing.
+    /// The numbers of what its edits have published, but for what it has taken back itself.
     pub(crate) fn made(&self) -> Vec<u64> {
         self.made.borrow().clone()
     }
 
     /// Notes what it has published by going back.
     pub(crate) fn note_back(&self, back: Option<Generation>) {
-        push(&mut self.published.borrow_mut(), back);
+        self.published.borrow_mut().extend(back);
     }
 
     /// Notes that it has taken back what was on trial, and what that has published.
@@ -655,17 +654,9 @@ impl Transaction {
         let change = self.change.borrow_mut().take();
         let Some(change) = change else { return Ok(false) };
         let published = self.live.publish(change).await?;
-        push(&mut self.made.borrow_mut(), published.generation.as_ref().map(|generation| generation.number));
+        self.made.borrow_mut().extend(published.generation.as_ref().map(|generation| generation.number));
         self.note_back(published.generation);
         Ok(true)
-    }
-}
-
-/// Adds to a list of which the first [`MOST_PUBLISHED`] are kept, and the last.
-fn push<T>(all: &mut Vec<T>, one: Option<T>) {
-    if let Some(one) = one {
-        all.truncate(MOST_PUBLISHED);
-        all.push(one);
     }
 }
 

@@ -362,6 +362,7 @@ async fn cancel(lua: Lua, (number, rest): (Value, MultiValue)) -> mlua::Result<S
     if session.cancel_replayed() {
         return Ok(String::new());
     }
+    session.check_published().map_err(|why| fail(&lua, format!("cancel: {why}")))?;
     let on_trial = context.live.pending().map(|pending| pending.generation);
     let reverted = context.engine()?.cancel(number, session.author().clone()).await;
     let reverted = reverted.map_err(|error| fail(&lua, format!("cancel: {}", error.render())))?;

@@ -70,6 +70,14 @@ fn a_statement_publishes_so_many_generations_and_no_more() {
     let refused = session.failure(&mounts("/b", 65));
     assert!(refused.contains("has published 64 generations, which is the most"), "{refused}");
     assert_eq!(server.get("/b").text(), "63", "what it published stays");
+    // What takes back publishes, too.
+    let refused =
+        session.failure("for i = 1, 33 do web:mount('/c', function() return '' end) commit(60) cancel() end");
+    assert!(refused.contains("commit: this statement has published 64 generations"), "{refused}");
+    let one_more = format!("{} m:replace(function() end) commit(60) cancel()", mounts("/c", 63));
+    let refused = session.failure(&one_more);
+    assert!(refused.contains("cancel: this statement has published 64 generations"), "{refused}");
+    assert!(short(&session.value("cancel()")).contains(": ~ /c"), "another does");
     // All of them are known to be of a statement, so that later ones can be made again.
     assert!(!session.value("drift()").contains("nothing is known"), "{}", session.value("drift()"));
 }
