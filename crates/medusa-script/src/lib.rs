@@ -72,6 +72,7 @@ mod syntax;
 mod task;
 mod timers;
 mod top;
+mod traced;
 mod transaction;
 mod trial_record;
 mod vm;
@@ -84,4 +85,5 @@ pub use engine::{Address, Engine, Evaluated, Loaded, Program, ProgramSource, Ses
 pub use error::ScriptError;
 pub use main_vm::incomplete;
 pub use syntax::OpenText;
+pub use traced::show_traced;
 pub use transaction::ProgressSender;

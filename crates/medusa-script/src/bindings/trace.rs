@@ -2,9 +2,7 @@
 
 use medusa_http::{Trace, TraceEnd, TraceFilter, TracedRequest};
 use medusa_proto::entry::Entry;
-use medusa_proto::progress::TaskProgress;
-use mlua::{Function, Lua, MultiValue, Value};
-use tokio::time::Instant;
+use mlua::{Lua, MultiValue, Value};
 
 use super::command_table::CommandTable;
 use super::history::of_session;
@@ -14,7 +12,7 @@ use crate::docs::{Class, Item, session_item};
 use crate::log::record;
 use crate::options::{Options, no_more, number_argument_or_none};
 use crate::print::{as_number, show};
-use crate::transaction::{ProgressSender, Transaction};
+use crate::traced::show_traced;
 
 const FUNCTION: &str = "trace";
 
@@ -62,17 +60,21 @@ async fn trace(lua: Lua, (of, n, seconds, rest): (Value, Value, Value, MultiValu
     let transaction = of_session(&lua, FUNCTION)?;
     let number = |what, value: &Value| number_argument_or_none(&lua, FUNCTION, what, value);
     let end = TraceEnd::new(number("n", &n)?, number("seconds", &seconds)?);
-    let TraceEnd { requests, time } = end.map_err(|must| fail(&lua, format!("{FUNCTION}: {must}")))?;
+    let end = end.map_err(|must| fail(&lua, format!("{FUNCTION}: {must}")))?;
     let (filter, function) = match of {
         Value::Function(function) => (TraceFilter::default(), Some(function)),
         of => (filter(&lua, of)?, None),
     };
-    let looking =
-        Trace::begin(filter, function.is_none().then_some(requests), transaction.author().login.clone());
-    let trace = looking.map_err(|error| fail(&lua, format!("{FUNCTION}: {error}")))?;
-    let deadline = Instant::now() + time;
-    let looking = Looking { lua, trace, function, events: transaction.events() };
-    looking.on(requests, deadline).await
+    let most = function.is_none().then_some(end.requests);
+    let trace = Trace::begin(filter, most, transaction.author().login.clone());
+    let trace = trace.map_err(|error| fail(&lua, format!("{FUNCTION}: {error}")))?;
+    let wants = async |request: &TracedRequest| {
+        let Some(function) = &function else { return Ok(true) };
+        let record = record(&lua, &Entry::Access(request.record()))?;
+        let wants = function.call_async::<Value>(record).await?;
+        Ok(!matches!(wants, Value::Nil | Value::Boolean(false)))
+    };
+    show_traced(trace, end, transaction.events(), wants).await
 }
 
 fn filter(lua: &Lua, of: Value) -> mlua::Result<TraceFilter> {
@@ -83,7 +85,7 @@ fn filter(lua: &Lua, of: Value) -> mlua::Result<TraceFilter> {
         let value = match options.get::<Value>(option, "a string")? {
             None => continue,
             Some(Value::String(text)) => text.to_string_lossy(),
-            Some(number) if option == "status" && as_number(&number).is_some() => number.to_string()?,
+            Some(number) if option == "status" && as_number(&number).is_some() => show(&number),
             Some(other) => return Err(options.wrong(option, format_args!("a string, not {}", show(&other)))),
         };
         let set = live.filter_trace(&mut filter, option, &value);
@@ -91,42 +93,4 @@ fn filter(lua: &Lua, of: Value) -> mlua::Result<TraceFilter> {
     }
     options.finish()?;
     Ok(filter)
-}
-
-/// A trace, and whom it is shown.
-struct Looking {
-    lua: Lua,
-    trace: Trace,
-    function: Option<Function>,
-    events: Option<ProgressSender>,
-}
-
-impl Looking {
-    /// Shows the next `n` requests, until the deadline. Returns how many that were.
-    async fn on(mut self, n: u64, deadline: Instant) -> mlua::Result<String> {
-        let mut shown = 0;
-        while shown < n {
-            let next = tokio::time::timeout_at(deadline, self.trace.next());
-            let Ok(Some(request)) = Transaction::excuse(next).await else { break };
-            if self.wants(&request).await? {
-                self.show(&request).await?;
-                shown += 1;
-            }
-        }
-        Ok(self.trace.summary(shown))
-    }
-
-    async fn wants(&self, request: &TracedRequest) -> mlua::Result<bool> {
-        let Some(function) = &self.function else { return Ok(true) };
-        let record = record(&self.lua, &Entry::Access(request.record()))?;
-        let wants = function.call_async::<Value>(record).await?;
-        Ok(!matches!(wants, Value::Nil | Value::Boolean(false)))
-    }
-
-    /// Waits for who reads: meanwhile the queue fills, and not the server's memory.
-    async fn show(&self, request: &TracedRequest) -> mlua::Result<()> {
-        let Some(events) = &self.events else { return Ok(()) };
-        let sent = Transaction::excuse(events.send(TaskProgress::Output(request.to_string()))).await;
-        sent.map_err(|_gone| mlua::Error::runtime("nobody reads what is traced"))
-    }
 }

@@ -3,21 +3,21 @@
 //! **Invariant:** once it has begun to stop, no change is begun any more. (One that was under way may still be published;
 //! `shutdown` closes what that opens.)
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use medusa_http::{TooManyTraces, Trace, TraceEnd, TraceFilter};
+use medusa_http::{Trace, TraceEnd, TraceFilter, TracedRequest};
 use medusa_monitor::protocol::{HandlerInfo, PublishedInfo};
 use medusa_monitor::{AuditLog, Completion, Control, Done, Failure, Identity, OnTrial, Op, RunId, RunList};
 use medusa_net::{Workers, descriptors, limits};
 use medusa_proto::author::{Author, Via};
-use medusa_proto::progress::TaskProgress;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
 use medusa_script::{
-    Engine, Evaluated, Loaded, ProgressSender, ScriptError, SessionHandle, help, incomplete,
+    Engine, Evaluated, Loaded, ProgressSender, ScriptError, SessionHandle, help, incomplete, show_traced,
 };
 use medusa_site::{Generation, HandlerUse, explain, reason_of, trial_of};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -154,26 +154,6 @@ fn handler_info(one: &HandlerUse) -> HandlerInfo {
     }
 }
 
-/// Shows the next requests that match, until the end. What is not read yet waits in the trace's queue.
-async fn traced(
-    filter: TraceFilter,
-    end: TraceEnd,
-    login: Option<Arc<str>>,
-    events: &ProgressSender,
-) -> Result<String, TooManyTraces> {
-    let mut trace = Trace::begin(filter, Some(end.requests), login)?;
-    let deadline = tokio::time::Instant::now() + end.time;
-    let mut shown = 0;
-    while shown < end.requests {
-        let Ok(Some(request)) = tokio::time::timeout_at(deadline, trace.next()).await else { break };
-        if events.send(TaskProgress::Output(request.to_string())).await.is_err() {
-            break;
-        }
-        shown += 1;
-    }
-    Ok(trace.summary(shown))
-}
-
 impl Control for Controls {
     type Session = SessionHandle;
 
@@ -294,10 +274,11 @@ impl Control for Controls {
                     set.map_err(|must_be| wrong(format!("`{option}` must be {must_be}")))?;
                 }
                 let end = TraceEnd::new(n.map(|n| n as f64), seconds).map_err(wrong)?;
-                traced(filter, end, author.login.clone(), &events)
-                    .await
-                    .map(text)
-                    .map_err(|error| failed(&error))
+                let trace = Trace::begin(filter, Some(end.requests), author.login.clone());
+                let trace = trace.map_err(|error| failed(&error))?;
+                let all = async |_: &TracedRequest| Ok::<_, Infallible>(true);
+                let Ok(told) = show_traced(trace, end, Some(events), all).await;
+                Ok(text(told))
             }
             Op::Handlers => {
                 let handlers = live.handlers().iter().map(handler_info).collect();
