@@ -57,7 +57,7 @@ pub use limits::{LIMITS, Limit, Limits};
 pub use listen::Listen;
 pub use pass::{note, pass};
 pub use recorder::flush as flush_records;
-pub use request::{Head, Request, RequestBody, RequestBodyError, TargetError};
+pub use request::{Finding, Head, Request, RequestBody, RequestBodyError, TargetError};
 pub use request_id::RequestId;
 pub use response::{HTML, Response, TEXT};
 pub use server::{Directory, Mount, MountText, PinnedServer, Server, ServerDefinition};

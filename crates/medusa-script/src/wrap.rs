@@ -44,7 +44,6 @@ impl Wrap {
         };
         // An error: it has let go of its way, and answers by itself.
         let Ok(PassedOn { request, answer }) = passed_on else { return answering.await?.own() };
-        let asked = Arc::clone(&request.head);
         let mut responding = pass(inner, request);
         let at_once = poll_immediate(&mut responding).await;
         let answered = if let Some(answered) = at_once {
@@ -59,10 +58,6 @@ impl Wrap {
                 answered = &mut responding => answered,
             }
         };
-        // The access record knows the head that came, and not one that was changed.
-        if let Some(user) = asked.user.get() {
-            let _known = head.user.set(Arc::clone(user));
-        }
         let (told, held) = match answered {
             Ok(mut response) => (Ok(AnswerHead::of(&mut response)), Some(response)),
             Err(error) => (Err(error), None),

@@ -76,10 +76,9 @@ async fn handle(server: &Server, mount: &Mount, request: Request, exchange: &mut
         trace.mounted(&mount.pattern, &mount.origin);
     }
     let handled = AssertUnwindSafe(async { pass(&mount.handler, request).await }).catch_unwind();
+    let finding = FindingOut { head: &head, exchange };
     let handled = within(handled, time(server.definition.limits.handler), progress.as_deref()).await;
-    if let Some(user) = head.user.get() {
-        exchange.asked_by(user);
-    }
+    drop(finding);
     match handled {
         Some(Ok(Ok(response))) => {
             if matches!(response.body, Body::Stream(_) | Body::File(_)) {
@@ -140,6 +139,18 @@ async fn handle(server: &Server, mount: &Mount, request: Request, exchange: &mut
             tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, "the handler took longer than {limit} s (`limits.handler`)");
             Response::page(StatusCode::SERVICE_UNAVAILABLE)
         }
+    }
+}
+
+/// Tells the exchange what was found out of its request, also where its client leaves before there is an answer.
+struct FindingOut<'a> {
+    head: &'a Head,
+    exchange: &'a mut Exchange,
+}
+
+impl Drop for FindingOut<'_> {
+    fn drop(&mut self) {
+        self.exchange.found_out(self.head);
     }
 }
 

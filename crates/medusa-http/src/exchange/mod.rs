@@ -10,7 +10,7 @@ mod tunnel;
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use http::header;
 use http::{Method, StatusCode, Version};
@@ -21,7 +21,7 @@ use crate::client::Client;
 use crate::connection::Connection;
 use crate::fault::Fault;
 use crate::limits::passes;
-use crate::request::{Head, Request, RequestBody};
+use crate::request::{Finding, Head, Request, RequestBody};
 use crate::response::{CLOSE, Response, may_have_body};
 use crate::router::Params;
 use crate::trace;
@@ -71,7 +71,7 @@ pub(crate) async fn exchange(
         id: client.id,
         websocket: tunnel.is_some(),
         allowance: Allowance::new(&connection.account, limits.answer_bytes),
-        user: OnceLock::new(),
+        user: Finding::default(),
         listener: Some(connection.conn.listener()),
         trace,
     });

@@ -21,6 +21,7 @@ use crate::fault::Fault;
 use crate::latency;
 use crate::record::PendingRecord;
 use crate::recorder;
+use crate::request::Head;
 use crate::request_id::{self, RequestId};
 use crate::response::Response;
 use crate::router::Pattern;
@@ -178,9 +179,9 @@ impl Exchange {
         self.long_lived.as_ref().map_or(Poll::Pending, |long_lived| long_lived.poll_cut(cx))
     }
 
-    /// The handler has found out who asks.
-    pub(super) fn asked_by(&mut self, user: &str) {
-        if let Some(record) = &mut self.record {
+    /// Takes down what handlers have found out of the request.
+    pub(super) fn found_out(&mut self, head: &Head) {
+        if let (Some(record), Some(user)) = (&mut self.record, head.user.get()) {
             record.set_user(user);
         }
     }

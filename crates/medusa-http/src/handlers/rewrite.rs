@@ -4,7 +4,7 @@
 //! not of `/apple`. The part below the mount stays what it is. What the handler says of its own place (a redirect) is
 //! not changed.
 //!
-//! A head belongs to many, so a request that is rewritten gets one of its own: this is the one wrapper that copies it.
+//! A head belongs to many, so a request that is rewritten gets one of its own.
 
 use std::sync::Arc;
 
@@ -109,16 +109,9 @@ impl Rewrite {
         let Some((uri, tail)) = self.options.rewritten(&request.head) else {
             return Ok(Response::page(http::StatusCode::NOT_FOUND));
         };
-        let came = Arc::clone(&request.head);
         let head = Arc::make_mut(&mut request.head);
         (head.uri, head.tail) = (uri, tail);
-        let rewritten = Arc::clone(&request.head);
-        let answered = pass(&self.inner, request).await;
-        if let Some(user) = rewritten.user.get() {
-            // Who asks is recorded by the head that came.
-            let _known = came.user.set(Arc::clone(user));
-        }
-        answered
+        pass(&self.inner, request).await
     }
 }
 

@@ -6,13 +6,14 @@
 
 mod body;
 mod error;
+mod finding;
 mod incoming;
 mod memory;
 mod pace;
 mod target;
 mod unread;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use http::{HeaderMap, Method, Uri, Version, header};
 use medusa_net::ListenerId;
@@ -26,6 +27,7 @@ use crate::trace::TraceNotes;
 
 pub use body::RequestBody;
 pub use error::RequestBodyError;
+pub use finding::Finding;
 pub use target::TargetError;
 pub(crate) use unread::{Carrier, UnreadBodies};
 
@@ -70,9 +72,8 @@ pub struct Head {
     pub allowance: Allowance,
     /// The user that asks, where a handler has found that out: none by default. The access record has it.
     ///
-    /// It is set on the shared head, `request.head.user.set(...)`, by the handler or wrapper that checks credentials, and only
-    /// once: the record does not see what is set on a copy of the head.
-    pub user: OnceLock<Arc<str>>,
+    /// It is set, `request.head.user.set(...)`, by the handler or wrapper that checks credentials, and only once.
+    pub user: Finding<Arc<str>>,
     /// Where it came; nowhere, if a handler has made it up.
     pub listener: Option<ListenerId>,
     /// What is noted for those who look on; none for nearly all.
@@ -96,7 +97,7 @@ impl Head {
             id: RequestId::next(),
             websocket: false,
             allowance: Allowance::default(),
-            user: OnceLock::new(),
+            user: Finding::default(),
             listener: None,
             trace: None,
         }

@@ -55,8 +55,9 @@ pub(crate) const CLASS: Class = Class {
         item(
             "user",
             "string?",
-            "Who asks, once a wrapper such as `medusa.handler.auth` has found that out. The function of `medusa.handler.wrap` may set it before it calls `next`, \
-             once and at most 256 bytes: what is behind sees it, and the access log.",
+            "Who asks, once a wrapper such as `medusa.handler.auth` has found that out. The function of `medusa.handler.wrap` may set it, \
+             once and at most 256 bytes: the access log has it, also where the function answers by itself, and what is behind sees it \
+             if it is set before `next` is called.",
         ),
         item("tls", "TlsInfo?", "What was agreed on, if the connection to this server is encrypted."),
         item("version", "string", "`1.0`, `1.1` or `2`."),

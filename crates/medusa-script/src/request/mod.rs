@@ -173,11 +173,12 @@ impl Requests {
             })?
         };
         let methods = methods::methods(lua, &open)?;
-        let next = next::next(lua, &open)?;
+        let (next, set_user) = (next::next(lua, &open)?, next::set_user(lua, &open)?);
         let wrapper = load(lua, include_str!("request.luau"), "=request", None)?.call((
             get,
             methods,
             next,
+            set_user,
             table,
             sentinel::host_key(),
         ))?;

@@ -81,6 +81,12 @@ pub(super) fn next(lua: &Lua, open: &Rc<RefCell<ActiveRequests>>) -> mlua::Resul
     )
 }
 
+/// Makes the function that is told, with a handle, of the user whom a wrapper's function has named: it may answer by itself.
+pub(super) fn set_user(lua: &Lua, open: &Rc<RefCell<ActiveRequests>>) -> mlua::Result<Function> {
+    let open = Rc::clone(open);
+    lua.create_function(move |_, (handle, user): (f64, Value)| name_user(&*head(&open, handle)?, &user))
+}
+
 /// The head of what is passed on.
 fn begin(open: &RefCell<ActiveRequests>, handle: f64, asked: Asked) -> mlua::Result<Arc<Head>> {
     with(open, handle, |entry| entry.passage.check())?;
@@ -119,7 +125,7 @@ impl Asked {
     /// The head of what is passed on: that which came, with what the script has changed.
     fn head(self, came: &Arc<Head>) -> mlua::Result<Arc<Head>> {
         let mut head = Arc::clone(came);
-        self.set_user(&head)?;
+        name_user(&head, &self.user)?;
         if let Some(method) = changed("method", &self.method, Some(came.method.as_str()))? {
             let parsed = Method::from_bytes(method.as_bytes()).ok();
             let parsed = parsed.filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE));
@@ -161,20 +167,17 @@ impl Asked {
             )),
         }
     }
+}
 
-    /// Sets who asks: on the head that came, which the access record knows.
-    fn set_user(&self, head: &Head) -> mlua::Result<()> {
-        let known = head.user.get().map(|user| &**user);
-        let Some(user) = changed("user", &self.user, known)? else { return Ok(()) };
-        if user.is_empty() || user.len() > MAX_USER {
-            return Err(refused(format_args!(
-                "`user` has from 1 to {MAX_USER} bytes, and {} here",
-                user.len()
-            )));
-        }
-        let set = head.user.set(user.into());
-        set.map_err(|_known| refused("`user` is known already, and cannot become another"))
+/// Sets who asks.
+fn name_user(head: &Head, user: &Value) -> mlua::Result<()> {
+    let known = head.user.get().map(|user| &**user);
+    let Some(user) = changed("user", user, known)? else { return Ok(()) };
+    if user.is_empty() || user.len() > MAX_USER {
+        return Err(refused(format_args!("`user` has from 1 to {MAX_USER} bytes, and {} here", user.len())));
     }
+    let set = head.user.set(user.into());
+    set.map_err(|_known| refused("`user` is known already, and cannot become another"))
 }
 
 fn quoted(text: &str) -> String {

@@ -284,6 +284,51 @@ fn who_is_refused_never_comes_to_what_is_behind() {
 }
 
 #[test]
+fn who_asks_is_logged_wherever_that_is_found_out() {
+    let script = r#"
+        lines = medusa.log.tail(20)
+        web:set_log(lines)
+        local function named(name, answer)
+            return function(req, next) req.user = name return answer or next(req) end
+        end
+        local function changes(req, next) req.headers["x-changed"] = "1" return next(req) end
+        local fine = function() return "fine" end
+        local function slow() medusa.sleep(60) return "late" end
+        web:mount("/own", medusa.handler.wrap(named("ann", "no"), fine))
+        web:mount("/status", medusa.handler.wrap(named("bob", { status = 403 }), fine))
+        web:mount("/file", medusa.handler.wrap("named.luau", fine))
+        web:mount("/copy", medusa.handler.wrap(changes, medusa.handler.rewrite({ add_prefix = "/v1" },
+            medusa.handler.wrap(named("dan"), fine))))
+        web:mount("/slow", medusa.handler.wrap(changes, medusa.handler.wrap(named("eve"), slow)))
+        web:mount("/long", medusa.handler.wrap(named(string.rep("u", 257), "no"), fine))
+    "#;
+    let server =
+        start(&web(script).file("named.luau", "return function(req) req.user = 'cid' return 'no' end"));
+    let mut curl = Command::new("curl");
+    let leaves = Process::start(curl.args(["-sS", "--http2-prior-knowledge", &server.url("/slow")]));
+    wait::until("it is under way", || {
+        server.documents("mount").iter().any(|mount| mount["requests_under_way"] == 1).then_some(())
+    });
+    drop(leaves);
+    for (path, status) in [("/own", 200), ("/status", 403), ("/file", 200), ("/copy", 200), ("/long", 500)] {
+        assert_eq!(server.get(path).status, status, "{path}");
+    }
+    let expected = [
+        "ann \"GET /own 200",
+        "bob \"GET /status 403",
+        "cid \"GET /file 200",
+        "dan \"GET /copy 200",
+        "eve \"GET /slow 499",
+    ];
+    let logged = "local all = {} for _, line in lines:lines() do
+            local user, request, status = line:match('^%S+ %S+ (%S+) %b[] (\"GET %S+)[^\"]*\" (%d+)')
+            if user ~= '-' then table.insert(all, `{user} {request} {status}`) end
+        end table.sort(all) return table.concat(all, '\\n')";
+    let expected = expected.join("\n");
+    wait::until("the log has them all", || (server.eval(logged) == expected).then_some(()));
+}
+
+#[test]
 fn a_request_is_changed_on_its_way() {
     let script = r#"
         local function echo(req)
@@ -383,6 +428,7 @@ fn what_cannot_be_passed_on_is_told() {
         }
         web:mount("/{case}", medusa.handler.wrap(function(req, next)
             local ok, why = pcall(cases[req.params.case], req, next)
+            req.user = nil
             return { status = if ok then 200 else 400, body = tostring(why) }
         end, function() return "inner" end))
         web:mount("/{$}", function(req) return tostring(select(2, pcall(kept_next, req))) end)
