@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use medusa_proto::status::Status;
 
-use crate::request::{Request, RequestBodyError};
+use crate::request::{Head, Request, RequestBodyError};
 use crate::response::Response;
 
 /// The future that [`Handler::handle`] returns. Not `Send`: a request lives and dies on one worker.
@@ -17,6 +17,9 @@ pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Result<Response, Handle
 
 /// The future that [`Handler::prepare`] returns.
 pub type PrepareFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Box<dyn StdError + Send + Sync>>> + 'a>>;
+
+/// The future that [`Handler::overdue`] returns.
+pub type OverdueFuture<'a> = Pin<Box<dyn Future<Output = Response> + 'a>>;
 
 /// Answers HTTP requests.
 ///
@@ -69,6 +72,15 @@ pub trait Handler: Any + fmt::Debug + Send + Sync {
         self.inner().iter().any(|inner| inner.answers_preflights())
     }
 
+    /// The answer to a request that this has not answered within `limits.handler`: `page` is the server's own. A wrapper that
+    /// changes what the handler in it answers changes this, too. The default has the one that it stands before do so.
+    fn overdue<'a>(&'a self, head: &'a Arc<Head>, page: Response) -> OverdueFuture<'a> {
+        match self.inner() {
+            [inner] => inner.overdue(head, page),
+            _ => Box::pin(std::future::ready(page)),
+        }
+    }
+
     /// The same wrapper before other handlers, as many as there are in [`inner`](Self::inner), in their order. What stands before
     /// one says so by [`around`](Self::around), which the default asks.
     fn around_all(&self, inner: Vec<Arc<dyn Handler>>) -> Option<Arc<dyn Handler>> {
@@ -99,7 +111,12 @@ pub fn take_over(handler: &Arc<dyn Handler>, before: &Arc<dyn Handler>) {
 
 /// A handler, and from the outside in those it stands before.
 fn wrappers(handler: &Arc<dyn Handler>) -> impl Iterator<Item = &Arc<dyn Handler>> {
-    std::iter::successors(Some(handler), |handler| handler.inner().first())
+    let mut next = vec![handler];
+    std::iter::from_fn(move || {
+        let handler = next.pop()?;
+        next.extend(handler.inner().iter().rev());
+        Some(handler)
+    })
 }
 
 /// The status of a handler, with those it stands before.
@@ -128,6 +145,7 @@ pub(crate) fn short_name(handler: &Arc<dyn Handler>) -> String {
 pub struct HandlerError {
     status: StatusCode,
     blames_client: bool,
+    is_panic: bool,
     option: Option<&'static str>,
     source: Box<dyn StdError + Send + Sync>,
 }
@@ -149,7 +167,22 @@ impl HandlerError {
     }
 
     fn new(status: StatusCode, blames_client: bool, source: Box<dyn StdError + Send + Sync>) -> Self {
-        Self { status, blames_client, option: None, source }
+        Self { status, blames_client, is_panic: false, option: None, source }
+    }
+
+    /// The handler panicked: 500. The panic hook has told why.
+    pub(crate) fn panicked() -> Self {
+        Self { is_panic: true, ..Self::internal("the handler panicked") }
+    }
+
+    /// Whether the handler panicked.
+    pub(crate) fn is_panic(&self) -> bool {
+        self.is_panic
+    }
+
+    /// Whether the client asks for more than there is, and gets an answer without a page.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.blames_client && self.status == StatusCode::SERVICE_UNAVAILABLE
     }
 
     /// The same with the option that would have it otherwise: for the log, not for the client.

@@ -15,6 +15,7 @@ use crate::body::{Body, BodyStream};
 use crate::end_hook::{Delivery, EndHook};
 use crate::escaped::Escaped;
 use crate::event_stream::{self, EventStream};
+use crate::handler::HandlerError;
 use crate::sessions::Sessions;
 use crate::upgrade::Upgrade;
 
@@ -44,9 +45,13 @@ pub struct Response {
     pub finish: Option<Rc<Notify>>,
     /// The action when it has ended: see [`Self::on_end`].
     pub end_hook: EndHook,
+    /// Whether the body is the server's own page for the status, which a wrapper may put another in the place of.
+    pub is_page: bool,
+    /// What a handler has failed with, where this is the answer in its place: it is yet to be counted and logged.
+    pub failure: Option<Box<HandlerError>>,
 }
 
-/// In seconds: what holds the memory is given up within a minute, and most of it sooner.
+/// In seconds: what holds the memory is given up within a minute, and most of it sooner, and others are done by then.
 pub(crate) const BUSY_FOR: HeaderValue = HeaderValue::from_static("10");
 
 impl Response {
@@ -76,6 +81,7 @@ impl Response {
     #[must_use]
     pub fn body(mut self, body: impl Into<Body>) -> Self {
         self.body = body.into();
+        self.is_page = false;
         self
     }
 
@@ -107,7 +113,32 @@ impl Response {
         if may_have_body(status) {
             response.headers.insert(header::CONTENT_TYPE, HTML);
             response.body = Body::Bytes(ready_page(status));
+            response.is_page = true;
         }
+        response
+    }
+
+    /// The answer in the place of one that a handler has failed to give.
+    pub fn failed(error: HandlerError) -> Self {
+        let status = error.status();
+        let mut response = if error.is_busy() {
+            Self::busy()
+        } else if error.blames_client() && status.is_client_error() {
+            Self::refusal(status, &error.to_string())
+        } else {
+            Self::page(status)
+        };
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers.insert(header::RETRY_AFTER, BUSY_FOR);
+        }
+        // What is left of a body that broke off, or came too slowly, is not to be told from a request.
+        if matches!(
+            status,
+            StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE
+        ) {
+            response.headers.insert(header::CONNECTION, CLOSE);
+        }
+        response.failure = Some(Box::new(error));
         response
     }
 

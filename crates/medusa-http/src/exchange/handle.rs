@@ -1,11 +1,10 @@
 //! Routes a request and calls its handler, whose errors, panics and time end here.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::FutureExt;
 use http::StatusCode;
-use http::header::{self, HeaderValue};
+use http::header;
 use medusa_proto::with_causes;
 
 use super::state::{Exchange, RequestSummary};
@@ -13,7 +12,7 @@ use crate::body::Body;
 use crate::fault::Fault;
 use crate::handler::HandlerError;
 use crate::limits::time;
-use crate::pass::pass;
+use crate::pass;
 use crate::preflight::asked_method;
 use crate::request::{Head, Request, without_port};
 use crate::response::{CLOSE, Response};
@@ -21,9 +20,13 @@ use crate::server::{Mount, Server};
 use crate::time_limit::within;
 use crate::way::{OwnAnswer, Way};
 
-/// The time to wait for a client that asks for what there is no room for now: in seconds, long enough for others to
-/// be done.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
+/// The time that wrappers have for a page when the handler's is over.
+const FOR_A_PAGE: Duration = Duration::from_secs(5);
+
+/// The reason of a 503.
+#[derive(Debug, thiserror::Error)]
+#[error("the handler took longer than {0} s (`limits.handler`)")]
+struct HandlerTookTooLong(u32);
 
 pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut Exchange) -> Response {
     let head = Arc::make_mut(&mut request.head); // nobody else has it yet
@@ -75,70 +78,47 @@ async fn handle(server: &Server, mount: &Mount, request: Request, exchange: &mut
     if let Some(trace) = &head.trace {
         trace.mounted(&mount.pattern, &mount.origin);
     }
-    let handled = AssertUnwindSafe(async { pass(&mount.handler, request).await }).catch_unwind();
+    let limit = server.definition.limits.handler;
     let finding = FindingOut { head: &head, exchange };
-    let handled = within(handled, time(server.definition.limits.handler), progress.as_deref()).await;
+    let answered = within(pass::answer(&mount.handler, request), time(limit), progress.as_deref()).await;
     drop(finding);
-    match handled {
-        Some(Ok(Ok(response))) => {
-            if matches!(response.body, Body::Stream(_) | Body::File(_)) {
-                let Head { id, method, uri, .. } = &*head;
-                exchange.may_break_off(RequestSummary {
-                    id: id.clone(),
-                    method: method.clone(),
-                    uri: uri.clone(),
-                });
-            }
-            response
-        }
-        Some(Ok(Err(error))) => {
-            count(server, &error);
-            let status = error.status();
-            if let Some(trace) = &head.trace {
-                trace.failed(&with_causes(&error));
-            }
-            if error.blames_client() && status == StatusCode::SERVICE_UNAVAILABLE {
-                return Response::busy();
-            }
-            if status.is_server_error() {
-                let error = with_causes(&error);
-                tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, status = status.as_u16(), "{error}");
-            }
-            let mut response = if status.is_client_error() && error.blames_client() {
-                tracing::info!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, status = status.as_u16(), "refused: {}", error.logged());
-                Response::refusal(status, &error.to_string())
-            } else {
-                Response::page(status)
-            };
-            if status == StatusCode::SERVICE_UNAVAILABLE {
-                response.headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-            }
-            // What is left of a body that broke off, or came too slowly, is not to be told from a request.
-            if matches!(
-                status,
-                StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE
-            ) {
-                return response.with(header::CONNECTION, CLOSE);
-            }
-            response
-        }
-        Some(Err(_panic)) => {
-            // Its message is in the log already, from the panic hook.
-            if let Some(trace) = &head.trace {
-                trace.failed("the handler panicked");
-            }
-            tracing::error!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, "the handler panicked");
-            Response::page(StatusCode::INTERNAL_SERVER_ERROR)
-        }
+    let mut response = match answered {
+        Some(response) => response,
         None => {
             server.definition.counters.faults.count(Fault::HandlerTimeout);
-            let limit = server.definition.limits.handler;
-            if let Some(trace) = &head.trace {
-                trace.failed(&format!("the handler took longer than {limit} s (`limits.handler`)"));
-            }
-            tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, "the handler took longer than {limit} s (`limits.handler`)");
-            Response::page(StatusCode::SERVICE_UNAVAILABLE)
+            let page = || Response::failed(HandlerError::unavailable(HandlerTookTooLong(limit)));
+            let paged = within(mount.handler.overdue(&head, page()), FOR_A_PAGE, None).await;
+            paged.unwrap_or_else(page)
         }
+    };
+    if let Some(error) = response.failure.take() {
+        tell(server, mount, &head, &error);
+    }
+    if matches!(response.body, Body::Stream(_) | Body::File(_)) {
+        let Head { id, method, uri, .. } = &*head;
+        exchange.may_break_off(RequestSummary { id: id.clone(), method: method.clone(), uri: uri.clone() });
+    }
+    response
+}
+
+/// Counts what a handler has failed with, and says so.
+fn tell(server: &Server, mount: &Mount, head: &Head, error: &HandlerError) {
+    count(server, error);
+    let status = error.status();
+    if let Some(trace) = &head.trace {
+        trace.failed(&with_causes(error));
+    }
+    if error.is_busy() {
+        return;
+    }
+    if error.is_panic() {
+        // Its message is in the log already, from the panic hook.
+        tracing::error!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, "{error}");
+    } else if status.is_server_error() {
+        let error = with_causes(error);
+        tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, status = status.as_u16(), "{error}");
+    } else if status.is_client_error() && error.blames_client() {
+        tracing::info!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, status = status.as_u16(), "refused: {}", error.logged());
     }
 }
 

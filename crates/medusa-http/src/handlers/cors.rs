@@ -4,7 +4,7 @@
 //! Preflights are answered here, with 204; the handler never sees them, and the router brings them to the mount that
 //! would get the request they ask about ([`Handler::answers_preflights`]). All other requests go on, whatever their
 //! origin: this is no protection of the server, it tells browsers which pages may see the answer. What the handler says
-//! of these fields itself is replaced.
+//! of these fields itself is replaced; a page of the server's, as where the handler has failed, has them, too.
 //!
 //! **Invariant:** an origin is allowed by its name or not at all; with credentials there is no `*`; and where the
 //! answer depends on the origin, `Vary` says so also to those who sent none, as a cache may ask for others.
@@ -18,8 +18,8 @@ use medusa_proto::status::Status;
 
 use super::compress::vary;
 use super::origin_list::OriginList;
-use crate::handler::{Handler, HandlerError, HandlerFuture};
-use crate::pass::pass;
+use crate::handler::{Handler, HandlerFuture, OverdueFuture};
+use crate::pass::answer;
 use crate::preflight::asked_method;
 use crate::request::{Head, Request};
 use crate::response::Response;
@@ -211,14 +211,12 @@ impl Cors {
         response
     }
 
-    async fn answer(&self, request: Request) -> Result<Response, HandlerError> {
-        let head = Arc::clone(&request.head);
-        let mut response = pass(&self.inner, request).await?;
+    fn dressed(&self, head: &Head, mut response: Response) -> Response {
         // Browsers let any page open a WebSocket: that has `origins` of its own.
         if response.upgrade.is_none() {
-            self.rules.dress(&head, &mut response.headers);
+            self.rules.dress(head, &mut response.headers);
         }
-        Ok(response)
+        response
     }
 }
 
@@ -227,7 +225,14 @@ impl Handler for Cors {
         if asked_method(&request.head).is_some() {
             return Box::pin(std::future::ready(Ok(self.preflight(&request.head))));
         }
-        Box::pin(self.answer(request))
+        Box::pin(async move {
+            let head = Arc::clone(&request.head);
+            Ok(self.dressed(&head, answer(&self.inner, request).await))
+        })
+    }
+
+    fn overdue<'a>(&'a self, head: &'a Arc<Head>, page: Response) -> OverdueFuture<'a> {
+        Box::pin(async move { self.dressed(head, self.inner.overdue(head, page).await) })
     }
 
     fn inner(&self) -> &[Arc<dyn Handler>] {

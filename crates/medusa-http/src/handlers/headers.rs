@@ -1,6 +1,6 @@
 //! Changes the fields of what another handler answers.
 //!
-//! Whatever the status, as nginx's `add_header ... always`: a browser wants `Access-Control-Allow-Origin` with a 404, too.
+//! Whatever the status, as nginx's `add_header ... always`, also of a page that the server sends because the handler has failed.
 //! First some are removed, then some set, in place of what the handler says, then some added, beside it.
 //!
 //! **Invariant:** what frames a response, and what the server writes into each, is not the author's to change: a
@@ -12,9 +12,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use medusa_proto::hex;
 use medusa_proto::status::Status;
 
-use crate::handler::{Handler, HandlerError, HandlerFuture};
-use crate::pass::pass;
-use crate::request::Request;
+use crate::handler::{Handler, HandlerFuture, OverdueFuture};
+use crate::pass::answer;
+use crate::request::{Head, Request};
 use crate::response::Response;
 
 /// Changes that a wrapper makes to the fields of a response.
@@ -185,16 +185,19 @@ impl Headers {
         Self { inner, changes }
     }
 
-    async fn answer(&self, request: Request) -> Result<Response, HandlerError> {
-        let mut response = pass(&self.inner, request).await?;
+    fn changed(&self, mut response: Response) -> Response {
         self.changes.apply(&mut response.headers);
-        Ok(response)
+        response
     }
 }
 
 impl Handler for Headers {
     fn handle(&self, request: Request) -> HandlerFuture<'_> {
-        Box::pin(self.answer(request))
+        Box::pin(async move { Ok(self.changed(answer(&self.inner, request).await)) })
+    }
+
+    fn overdue<'a>(&'a self, head: &'a Arc<Head>, page: Response) -> OverdueFuture<'a> {
+        Box::pin(async move { self.changed(self.inner.overdue(head, page).await) })
     }
 
     fn inner(&self) -> &[Arc<dyn Handler>] {

@@ -19,6 +19,9 @@ local function answer(req)
     }
 end
 web:mount("/{status}", medusa.handler.headers(changes, answer))
+web:mount("/fails", medusa.handler.headers(changes, function() error("no") end))
+web:mount("/stopped", medusa.handler.headers(changes, medusa.handler.timeout(0.01, function() medusa.sleep(60) return "late" end)))
+web:mount("/reads", medusa.handler.headers(changes, function(req) return req:body() end), { body = 3 })
 web:mount("/files/", medusa.handler.headers(changes, medusa.handler.files("public")))
 web:mount("/outside", medusa.handler.headers(changes, medusa.handler.compress(function() return string.rep("a", 5000) end)))
 web:mount("/inside", medusa.handler.compress(medusa.handler.headers(changes, function() return string.rep("a", 5000) end)))
@@ -62,6 +65,14 @@ fn fields_are_changed_whatever_the_status() {
     assert_eq!(unchanged.status, 304);
     assert_changed(&unchanged);
     assert_changed(&client.get("/files/none"));
+    for (path, status) in [("/fails", 500), ("/stopped", 503)] {
+        let answer = client.get(path);
+        assert_eq!(answer.status, status, "{path}");
+        assert_changed(&answer);
+    }
+    let too_long = server.send("POST /reads HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello");
+    assert_eq!(too_long.status, 413);
+    assert_changed(&too_long);
 }
 
 #[test]

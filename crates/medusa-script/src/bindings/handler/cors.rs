@@ -31,8 +31,8 @@ pub(super) const DOC: Item = main_item(
      which a browser asks first, is answered here, with 204, and gets here whatever methods the mount takes: one \
      that asks about a PUT goes to the mount that would get the PUT. So this stands outside of what asks for \
      credentials, which a preflight has none of. All other requests get to the handler, whatever their origin: see \
-     `medusa.handler.csrf` for refusing them. What the handler says of these fields itself is replaced; a page \
-     that the server sends because the handler failed is without them. For WebSockets see `origins` of \
+     `medusa.handler.csrf` for refusing them. What the handler says of these fields itself is replaced, and a page \
+     that the server sends because the handler has failed or took too long has them, too. For WebSockets see `origins` of \
      `Request:websocket`.",
 );
 

@@ -17,8 +17,8 @@ pub(super) const DOC: Item = main_item(
     "(options: HeadersOptions, handler: Handler | (req: Request) -> Answer) -> Handler",
     "Wraps a handler: the fields of what it answers are changed, whatever the status. First some are removed, then some set, \
      in place of what the handler says, then some added beside it. `Connection`, `Content-Length`, `Date`, `Server`, \
-     `Transfer-Encoding` and their like are the server's to write. A page that the server sends because the handler failed \
-     or took too long is as it is. For fields of all responses see `security_headers` and `hsts` of `medusa.http.server`; \
+     `Transfer-Encoding` and their like are the server's to write. They are changed, too, in \
+     the page that the server sends because the handler has failed or took too long. For fields of all responses see `security_headers` and `hsts` of `medusa.http.server`; \
      for the caches of files, `cache_control` of `medusa.handler.files`.",
 );
 

@@ -17,6 +17,8 @@ const SITE: &str = "
     web:mount('GET /both', says('both'))
     web:mount('PUT /both', medusa.handler.compress(cors(says('both'))))
     web:mount('/none', says('none'))
+    web:mount('/fails', cors(function() error('no') end))
+    web:mount('/stopped', cors(medusa.handler.timeout(0.01, function() medusa.sleep(60) return 'late' end)))
     web:mount('/public/', medusa.handler.cors({ origins = '*' }, medusa.handler.files('public')))";
 
 const ORIGIN: (&str, &str) = ("Origin", "https://app.example");
@@ -86,6 +88,10 @@ fn answers_say_who_may_see_them() {
             assert_eq!((public.text().as_str(), allowed(&public)), ("hello", Some("*")));
         }
         assert_eq!(allowed(&client.get("/public/none")), Some("*"), "an error is an answer");
+        for (path, status) in [("/fails", 500), ("/stopped", 503)] {
+            let failed = client.request("GET", path, &[ORIGIN]);
+            assert_eq!((failed.status, allowed(&failed)), (status, Some("https://app.example")), "{path}");
+        }
         if reloads == 0 {
             server.reload();
         }
