@@ -6,6 +6,7 @@ pub mod compress;
 pub mod concurrency;
 pub mod cors;
 pub mod csrf;
+pub mod errors;
 pub mod files;
 pub mod first;
 pub mod headers;

@@ -15,7 +15,7 @@ mod unread;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Uri, Version, header};
+use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use medusa_net::ListenerId;
 use medusa_net::tls::TlsInfo;
 use medusa_proto::access::Peer;
@@ -74,6 +74,8 @@ pub struct Head {
     ///
     /// It is set, `request.head.user.set(...)`, by the handler or wrapper that checks credentials, and only once.
     pub user: Finding<Arc<str>>,
+    /// The status of the error that a page is asked for; none in all requests of clients.
+    pub error: Option<StatusCode>,
     /// Where it came; nowhere, if a handler has made it up.
     pub listener: Option<ListenerId>,
     /// What is noted for those who look on; none for nearly all.
@@ -98,6 +100,7 @@ impl Head {
             websocket: false,
             allowance: Allowance::default(),
             user: Finding::default(),
+            error: None,
             listener: None,
             trace: None,
         }

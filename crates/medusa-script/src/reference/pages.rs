@@ -75,6 +75,7 @@ pub(super) const PAGES: &[Page] = &[
             handler::CONCURRENCY_OPTIONS,
             handler::CORS_OPTIONS,
             handler::CSRF_OPTIONS,
+            handler::ERRORS_OPTIONS,
             handler::REWRITE_OPTIONS,
             handler::HTTPS_OPTIONS,
             handler::REDIRECT_OPTIONS,

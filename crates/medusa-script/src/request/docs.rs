@@ -59,6 +59,7 @@ pub(crate) const CLASS: Class = Class {
              once and at most 256 bytes: the access log has it, also where the function answers by itself, and what is behind sees it \
              if it is set before `next` is called.",
         ),
+        item("status", "number?", "In a page of `medusa.handler.errors`: the status that it is for."),
         item("tls", "TlsInfo?", "What was agreed on, if the connection to this server is encrypted."),
         item("version", "string", "`1.0`, `1.1` or `2`."),
     ],

@@ -25,6 +25,7 @@ pub(super) fn field(lua: &Lua, head: &Head, key: &[u8]) -> mlua::Result<Value> {
         b"client" => text(&head.client.to_string()),
         b"id" => text(&head.id.to_string()),
         b"user" => head.user.get().map_or(Ok(Value::Nil), |user| text(user)),
+        b"status" => Ok(head.error.map_or(Value::Nil, |status| Value::Integer(status.as_u16().into()))),
         b"scheme" => text(head.scheme()),
         b"secure" => Ok(Value::Boolean(head.secure)),
         b"tls" => head.tls.as_deref().map_or(Ok(Value::Nil), |info| tls::table(lua, info)?.into_lua(lua)),

@@ -5,6 +5,7 @@ mod auth;
 mod concurrency;
 mod cors;
 mod csrf;
+mod errors;
 mod files;
 mod first;
 mod function;
@@ -49,6 +50,7 @@ pub(crate) const DOCS: &[Item] = &[
     timeout::DOC,
     cors::DOC,
     csrf::DOC,
+    errors::DOC,
     rewrite::DOC,
     script::DOC,
     function::DOC,
@@ -70,6 +72,7 @@ pub(crate) const RATE_OPTIONS: Class = limit::OPTIONS;
 pub(crate) const CONCURRENCY_OPTIONS: Class = concurrency::OPTIONS;
 pub(crate) const CORS_OPTIONS: Class = cors::OPTIONS;
 pub(crate) const CSRF_OPTIONS: Class = csrf::OPTIONS;
+pub(crate) const ERRORS_OPTIONS: Class = errors::OPTIONS;
 pub(crate) const REWRITE_OPTIONS: Class = rewrite::OPTIONS;
 pub(crate) const HTTPS_OPTIONS: Class = redirect::HTTPS_OPTIONS;
 pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
@@ -87,6 +90,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("timeout", lua.create_function(timeout::timeout)?)?;
     handler.set("cors", lua.create_function(cors::cors)?)?;
     handler.set("csrf", lua.create_function(csrf::csrf)?)?;
+    handler.set("errors", lua.create_function(errors::errors)?)?;
     handler.set("rewrite", lua.create_function(rewrite::rewrite)?)?;
     handler.set("script", lua.create_function(script::script)?)?;
     handler.set("first", lua.create_function(first::first)?)?;

@@ -4,6 +4,7 @@ mod addresses;
 mod concurrency;
 mod cors;
 mod csrf;
+mod errors;
 mod limit;
 mod rewrite;
 mod timeout;
@@ -27,6 +28,10 @@ const WRAPPERS: &[(&str, &str)] = &[
     ("timeout", "medusa.handler.timeout(30, H)"),
     ("cors", "medusa.handler.cors({ origins = { 'https://app.example' }, credentials = true }, H)"),
     ("csrf", "medusa.handler.csrf({ trusted = { 'https://app.example' } }, H)"),
+    (
+        "errors",
+        "medusa.handler.errors({ [404] = '404.html', ['5xx'] = medusa.handler.script('5xx.luau') }, H)",
+    ),
     ("rewrite", "medusa.handler.rewrite({ add_prefix = '/v1' }, H)"),
     ("headers", "medusa.handler.headers({ set = { a = '1' } }, H)"),
     ("compress", "medusa.handler.compress(H)"),
@@ -49,7 +54,8 @@ fn all() -> Site {
             writeln!(script, "web:mount('/{name}/{path}', {handler})").expect("memory");
         }
     }
-    Site::script(&script).file("socket.luau", SOCKET)
+    let page = "return function(req) return `{req.status}` end";
+    Site::script(&script).file("socket.luau", SOCKET).file("404.html", "lost").file("5xx.luau", page)
 }
 
 /// The answer to a client that asks for a `WebSocket` and does not get one.
