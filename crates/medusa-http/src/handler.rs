@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::StatusCode;
+use medusa_log::Sink;
 use medusa_proto::status::Status;
 
 use crate::request::{Head, Request, RequestBodyError};
@@ -51,6 +52,11 @@ pub trait Handler: Any + fmt::Debug + Send + Sync {
     /// The handlers that this one stands before: they are in each Site that this one is in, and the Site prepares, retires
     /// and describes them itself. The default has none.
     fn inner(&self) -> &[Arc<dyn Handler>] {
+        &[]
+    }
+
+    /// The logs that this writes to: the Site opens them anew, and closes them, as it does those of servers. The default has none.
+    fn logs(&self) -> &[Arc<dyn Sink>] {
         &[]
     }
 
@@ -117,6 +123,11 @@ fn wrappers(handler: &Arc<dyn Handler>) -> impl Iterator<Item = &Arc<dyn Handler
         next.extend(handler.inner().iter().rev());
         Some(handler)
     })
+}
+
+/// The logs that a handler and those that it stands before write to, each as often as it is there.
+pub fn own_logs(handler: &Arc<dyn Handler>) -> impl Iterator<Item = &Arc<dyn Sink>> {
+    wrappers(handler).flat_map(|handler| handler.logs())
 }
 
 /// The status of a handler, with those it stands before.

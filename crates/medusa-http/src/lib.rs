@@ -51,7 +51,9 @@ pub use driver::HttpAccept;
 pub use end_hook::{Delivery, EndHook};
 pub use fault::{Fault, Faults};
 pub use file_body::FileBody;
-pub use handler::{Handler, HandlerError, HandlerFuture, OverdueFuture, PrepareFuture, chain, take_over};
+pub use handler::{
+    Handler, HandlerError, HandlerFuture, OverdueFuture, PrepareFuture, chain, own_logs, take_over,
+};
 pub use latency::{Latencies, LatencyWatch};
 pub use limits::{LIMITS, Limit, Limits};
 pub use listen::Listen;

@@ -14,7 +14,7 @@ use medusa_proto::forwarded::TrustedProxies;
 use medusa_proto::status::{Status, Value};
 
 use crate::counters::{Counters, ServerCounters};
-use crate::handler::{Handler, chain, describe};
+use crate::handler::{Handler, chain, describe, own_logs};
 use crate::limits::Limits;
 use crate::listen::{Listen, same_object};
 use crate::router::{Conflict, Pattern, Router};
@@ -137,6 +137,8 @@ pub struct Server {
     pub definition: ServerDefinition,
     /// To places in `definition.mounts`.
     pub(crate) router: Router<u32>,
+    /// Whether there is a log that requests may be recorded in, be it that of a mount.
+    pub(crate) has_log: bool,
 }
 
 impl Server {
@@ -147,7 +149,9 @@ impl Server {
     /// Two mounts whose patterns clash.
     pub fn build(definition: ServerDefinition) -> Result<Self, Conflict> {
         let router = Router::build(definition.mounts.keys().cloned().zip(0..))?;
-        Ok(Self { definition, router })
+        let mut handlers = definition.mounts.values().map(|mount| &mount.handler);
+        let has_log = definition.log.is_some() || handlers.any(|handler| own_logs(handler).next().is_some());
+        Ok(Self { definition, router, has_log })
     }
 
     /// How a request would be routed, and to which mounts: the one that gets it first, then those whose patterns match, too.

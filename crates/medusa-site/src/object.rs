@@ -44,10 +44,13 @@ impl Object {
         }
     }
 
-    /// The objects that it stands before.
+    /// The objects that it stands before, or writes to.
     pub(crate) fn inner(&self) -> Vec<Self> {
         match self {
-            Self::Handler(handler) => handler.inner().iter().cloned().map(Self::Handler).collect(),
+            Self::Handler(handler) => {
+                let inner = handler.inner().iter().cloned().map(Self::Handler);
+                inner.chain(handler.logs().iter().cloned().map(Self::Sink)).collect()
+            }
             Self::Sink(sink) => sink.inner().iter().cloned().map(Self::Sink).collect(),
             Self::Resolver(_) => Vec::new(),
         }

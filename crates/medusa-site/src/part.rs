@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use indexmap::IndexMap;
+use medusa_http::own_logs;
 use medusa_log::Sink;
 use medusa_log::events::EventSinks;
 use medusa_monitor::classic::ClassicIntake;
@@ -219,14 +220,19 @@ impl Parts {
         self.iter().filter_map(downcast)
     }
 
-    /// The sinks that they use, each once; not those that others stand before.
+    /// The sinks that they use, themselves or by their handlers, each once; not those that others stand before.
     pub fn sinks(&self) -> Vec<Arc<dyn Sink>> {
         let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
+        let mut add = |sink: &Arc<dyn Sink>| {
+            if !sinks.iter().any(|known| Arc::ptr_eq(known, sink)) {
+                sinks.push(Arc::clone(sink));
+            }
+        };
         for used in self.iter().flat_map(|part| part.uses()) {
-            if let Object::Sink(sink) = used.object
-                && !sinks.iter().any(|known| Arc::ptr_eq(known, &sink))
-            {
-                sinks.push(sink);
+            match &used.object {
+                Object::Sink(sink) => add(sink),
+                Object::Handler(handler) => own_logs(handler).for_each(&mut add),
+                Object::Resolver(_) => {}
             }
         }
         sinks

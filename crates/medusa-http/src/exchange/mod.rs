@@ -72,6 +72,7 @@ pub(crate) async fn exchange(
         websocket: tunnel.is_some(),
         allowance: Allowance::new(&connection.account, limits.answer_bytes),
         user: Finding::default(),
+        log: Finding::default(),
         error: None,
         listener: Some(connection.conn.listener()),
         trace,

@@ -50,6 +50,8 @@ pub(crate) struct Exchange {
     pub(crate) is_whole: bool,
     end_hook: EndHook,
     record: Option<PendingRecord>,
+    /// In the place of the server's log, once a handler has said so: another, or none. In a box, as few have it.
+    own_log: Option<Box<Option<Arc<dyn Sink>>>>,
     /// What is noted for those who look on.
     trace: Option<Arc<TraceNotes>>,
     /// Somebody wants to know how long requests take.
@@ -98,7 +100,7 @@ impl Exchange {
     ) -> Self {
         let mut exchange = Self::unrouted(connection);
         exchange.is_timed = latency::is_watched();
-        let is_recorded = server.definition.log.is_some() || trace.is_some() || exchange.is_timed;
+        let is_recorded = server.has_log || trace.is_some() || exchange.is_timed;
         exchange.record = is_recorded.then(|| PendingRecord::new(client, request));
         exchange.trace = trace;
         exchange.server = Some(server);
@@ -121,6 +123,7 @@ impl Exchange {
             is_whole: false,
             end_hook: EndHook::default(),
             record: None,
+            own_log: None,
             trace: None,
             is_timed: false,
             asked: None,
@@ -183,6 +186,9 @@ impl Exchange {
     pub(super) fn found_out(&mut self, head: &Head) {
         if let (Some(record), Some(user)) = (&mut self.record, head.user.get()) {
             record.set_user(user);
+        }
+        if let Some(log) = head.log.get() {
+            self.own_log = Some(Box::new(log.lock().clone()));
         }
     }
 
@@ -281,6 +287,7 @@ impl Exchange {
             latency::ended(record.started(), mount);
         }
         counters.requests.count(self.status);
+        let log = self.own_log.as_deref().map_or(log, Option::as_ref);
         if let (Some(pending), Some(sink)) = (&self.record, log) {
             recorder::write(
                 sink,

@@ -11,6 +11,7 @@ pub mod files;
 pub mod first;
 pub mod headers;
 pub mod limit;
+pub mod log;
 mod origin_list;
 pub mod redirect;
 pub mod rewrite;

@@ -16,9 +16,11 @@ mod unread;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
+use medusa_log::Sink;
 use medusa_net::ListenerId;
 use medusa_net::tls::TlsInfo;
 use medusa_proto::access::Peer;
+use parking_lot::Mutex;
 
 use crate::budget::Allowance;
 use crate::request_id::RequestId;
@@ -74,6 +76,8 @@ pub struct Head {
     ///
     /// It is set, `request.head.user.set(...)`, by the handler or wrapper that checks credentials, and only once.
     pub user: Finding<Arc<str>>,
+    /// The log that its record goes to in the place of the server's, once that was said.
+    pub(crate) log: Finding<Mutex<Option<Arc<dyn Sink>>>>,
     /// The status of the error that a page is asked for; none in all requests of clients.
     pub error: Option<StatusCode>,
     /// Where it came; nowhere, if a handler has made it up.
@@ -100,9 +104,19 @@ impl Head {
             websocket: false,
             allowance: Allowance::default(),
             user: Finding::default(),
+            log: Finding::default(),
             error: None,
             listener: None,
             trace: None,
+        }
+    }
+
+    /// Has its record go to another log than the server's, or nowhere: what is said last holds.
+    pub(crate) fn log_to(&self, log: Option<Arc<dyn Sink>>) {
+        if let Err(again) = self.log.set(Mutex::new(log))
+            && let Some(known) = self.log.get()
+        {
+            *known.lock() = again.into_inner();
         }
     }
 

@@ -7,7 +7,11 @@ use super::support::{start, web};
 
 /// The example of the guide that follows this text.
 pub(crate) fn guide_example(before: &str) -> &'static str {
-    let guide = include_str!("../../../../docs/scripting.md");
+    guide_example_of(include_str!("../../../../docs/scripting.md"), before)
+}
+
+/// The same of another guide.
+pub(crate) fn guide_example_of(guide: &'static str, before: &str) -> &'static str {
     let rest = guide.split_once(before).expect("the text").1;
     rest.split("```lua\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example")
 }

@@ -11,6 +11,7 @@ mod first;
 mod function;
 mod headers;
 mod limit;
+mod log;
 mod redirect;
 mod rewrite;
 mod script;
@@ -51,6 +52,7 @@ pub(crate) const DOCS: &[Item] = &[
     cors::DOC,
     csrf::DOC,
     errors::DOC,
+    log::DOC,
     rewrite::DOC,
     script::DOC,
     function::DOC,
@@ -91,6 +93,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("cors", lua.create_function(cors::cors)?)?;
     handler.set("csrf", lua.create_function(csrf::csrf)?)?;
     handler.set("errors", lua.create_function(errors::errors)?)?;
+    handler.set("log", lua.create_function(log::log)?)?;
     handler.set("rewrite", lua.create_function(rewrite::rewrite)?)?;
     handler.set("script", lua.create_function(script::script)?)?;
     handler.set("first", lua.create_function(first::first)?)?;

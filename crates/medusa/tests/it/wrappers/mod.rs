@@ -6,6 +6,7 @@ mod cors;
 mod csrf;
 mod errors;
 mod limit;
+mod log;
 mod rewrite;
 mod timeout;
 
@@ -33,6 +34,7 @@ const WRAPPERS: &[(&str, &str)] = &[
         "medusa.handler.errors({ [404] = '404.html', ['5xx'] = medusa.handler.script('5xx.luau') }, H)",
     ),
     ("rewrite", "medusa.handler.rewrite({ add_prefix = '/v1' }, H)"),
+    ("log", "medusa.handler.log(medusa.log.tail(10), H)"),
     ("headers", "medusa.handler.headers({ set = { a = '1' } }, H)"),
     ("compress", "medusa.handler.compress(H)"),
 ];
