@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::Method;
-use medusa_http::{HandlerError, Request};
+use medusa_http::{HandlerError, Purpose, Request};
 use mlua::{Function, Value};
 
 use crate::budget::{Budget, TaskError};
@@ -41,14 +41,14 @@ pub(crate) async fn call(
         return Err(HandlerError::unavailable(error));
     }
     let method = request.head.method.clone();
-    let has_next = way.is_some();
+    let asked = (request.head.purpose, way.is_some());
     let open = requests.open(vm.lua(), request, way).map_err(vm_error)?;
-    let mut reply = once(vm, requests, handler, &open, has_next).await;
+    let mut reply = once(vm, requests, handler, &open, asked).await;
     let unchanged = || Transaction::current().is_none_or(|transaction| !transaction.has_edits());
     let safe = matches!(method, Method::GET | Method::HEAD);
     if safe && matches!(reply, Err(TaskError::Crowded(_))) && unchanged() && !open.was_passed_on() {
         drop(tokio::time::timeout(COLLECTION, vm.memory().collected()).await);
-        reply = once(vm, requests, handler, &open, has_next).await;
+        reply = once(vm, requests, handler, &open, asked).await;
     }
     match reply {
         Ok(reply) => Ok((reply, open)),
@@ -74,13 +74,13 @@ async fn once(
     requests: &Requests,
     handler: &Handler<'_>,
     open: &OpenRequest,
-    has_next: bool,
+    (purpose, has_next): (Purpose, bool),
 ) -> Result<Reply, TaskError> {
     let answering = async {
         let returned = handler.function.call_async::<Value>((open.handle(), has_next)).await?;
         match requests.inner_answer(open, &returned)? {
             Some((status, headers)) => Ok(Reply { status, headers, body: ReplyBody::Passed }),
-            None => Reply::from_lua(returned),
+            None => Reply::to(purpose, returned),
         }
     };
     let note = || RunNote::of_request("request", open.head(), Some(handler.place.to_string().into()));

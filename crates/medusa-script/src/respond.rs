@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use medusa_http::{Body, Response};
+use medusa_http::{Body, Purpose, Response};
 use mlua::{LuaString, Table, Value};
 
 use crate::counted::shown_bytes;
@@ -60,7 +60,24 @@ fn wrong(message: impl Into<String>) -> mlua::Error {
 }
 
 impl Reply {
-    pub(crate) fn from_lua(value: Value) -> mlua::Result<Self> {
+    /// What a function that was asked for something has returned.
+    pub(crate) fn to(purpose: Purpose, value: Value) -> mlua::Result<Self> {
+        match (purpose, value) {
+            (Purpose::Page(_) | Purpose::Key, Value::Nil) => Ok(Self::nothing()),
+            (Purpose::Key, Value::String(text)) => Ok(Self::text(Bytes::copy_from_slice(&text.as_bytes()))),
+            (Purpose::Key, other) => Err(mlua::Error::runtime(format!(
+                "the `key` of medusa.handler.limit: a {} was returned; return a string, or nil for the client's address",
+                kind(&other)
+            ))),
+            (Purpose::Answer | Purpose::Page(_), value) => Self::from_lua(value),
+        }
+    }
+
+    fn nothing() -> Self {
+        Self { status: StatusCode::OK, headers: HeaderMap::new(), body: ReplyBody::Bytes(Bytes::new()) }
+    }
+
+    fn from_lua(value: Value) -> mlua::Result<Self> {
         match value {
             Value::String(text) => Ok(Self::text(Bytes::copy_from_slice(&text.as_bytes()))),
             Value::Table(table) => Self::from_table(&table),
@@ -98,8 +115,7 @@ impl Reply {
     }
 
     fn from_table(table: &Table) -> mlua::Result<Self> {
-        let mut reply =
-            Self { status: StatusCode::OK, headers: HeaderMap::new(), body: ReplyBody::Bytes(Bytes::new()) };
+        let mut reply = Self::nothing();
         for pair in table.pairs::<Value, Value>() {
             let (key, value) = pair?;
             match key.as_string().map(LuaString::as_bytes).as_deref() {

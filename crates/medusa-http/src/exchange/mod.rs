@@ -21,7 +21,7 @@ use crate::client::Client;
 use crate::connection::Connection;
 use crate::fault::Fault;
 use crate::limits::passes;
-use crate::request::{Finding, Head, Request, RequestBody};
+use crate::request::{Finding, Head, Purpose, Request, RequestBody};
 use crate::response::{CLOSE, Response, may_have_body};
 use crate::router::Params;
 use crate::trace;
@@ -73,7 +73,7 @@ pub(crate) async fn exchange(
         allowance: Allowance::new(&connection.account, limits.answer_bytes),
         user: Finding::default(),
         log: Finding::default(),
-        error: None,
+        purpose: Purpose::default(),
         listener: Some(connection.conn.listener()),
         trace,
     });

@@ -20,7 +20,7 @@ use medusa_proto::with_causes;
 
 use crate::handler::{Handler, HandlerFuture, OverdueFuture};
 use crate::pass::answer;
-use crate::request::{Head, Request, RequestBody};
+use crate::request::{Head, Purpose, Request, RequestBody};
 use crate::response::Response;
 use crate::router::encode_segment;
 
@@ -145,6 +145,9 @@ impl Errors {
         let Some(request) = request(head, response.status, rule.file.as_deref()) else { return response };
         let page = answer(handler, request).await;
         let status = response.status;
+        if page.status == StatusCode::OK && is_bare(&page) {
+            return response;
+        }
         let is_one = page.status.is_success() || (page.status == status && rule.file.is_none());
         if !is_one || page.is_page || page.failure.is_some() || page.upgrade.is_some() {
             let given = page.status.as_u16();
@@ -177,7 +180,7 @@ fn request(head: &Arc<Head>, status: StatusCode, file: Option<&str>) -> Option<R
         asked.headers.remove(name);
     }
     asked.websocket = false;
-    asked.error = Some(status);
+    asked.purpose = Purpose::Page(status);
     Some(Request { head: Arc::new(asked), body: RequestBody::from_bytes(Bytes::new()) })
 }
 
@@ -413,9 +416,9 @@ mod tests {
 
     impl Handler for Echo {
         fn handle(&self, request: Request) -> HandlerFuture<'_> {
-            let Head { method, headers, error, .. } = &*request.head;
+            let Head { method, headers, purpose, .. } = &*request.head;
             let text = format!(
-                "{method} {} {} {error:?} {}",
+                "{method} {} {} {purpose:?} {}",
                 request.head.path(),
                 headers.len(),
                 request.body.is_empty()
@@ -438,9 +441,9 @@ mod tests {
             ("accept", "text/html"),
         ];
         for (method, file, expected) in [
-            (Method::POST, None, "GET /x 1 Some(412) true"),
-            (Method::HEAD, None, "HEAD /x 1 Some(412) true"),
-            (Method::PUT, Some("a b.html"), "GET /a%20b.html 1 Some(412) true"),
+            (Method::POST, None, "GET /x 1 Page(412) true"),
+            (Method::HEAD, None, "HEAD /x 1 Page(412) true"),
+            (Method::PUT, Some("a b.html"), "GET /a%20b.html 1 Page(412) true"),
         ] {
             let page = ErrorPage { status: ErrorStatus::Class(4), handler: 0, file: file.map(str::to_owned) };
             let rules = ErrorPages { pages: vec![page], intercept: false };

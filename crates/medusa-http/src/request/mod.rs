@@ -78,12 +78,24 @@ pub struct Head {
     pub user: Finding<Arc<str>>,
     /// The log that its record goes to in the place of the server's, once that was said.
     pub(crate) log: Finding<Mutex<Option<Arc<dyn Sink>>>>,
-    /// The status of the error that a page is asked for; none in all requests of clients.
-    pub error: Option<StatusCode>,
+    /// What its handler is asked for: an answer, unless a wrapper wants something else of a handler beside the one it stands before.
+    pub purpose: Purpose,
     /// Where it came; nowhere, if a handler has made it up.
     pub listener: Option<ListenerId>,
     /// What is noted for those who look on; none for nearly all.
     pub(crate) trace: Option<Arc<TraceNotes>>,
+}
+
+/// What a handler is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// The answer to a client.
+    #[default]
+    Answer,
+    /// The page of an error with this status, or nothing if there is none.
+    Page(StatusCode),
+    /// A text by which requests are told apart, or nothing.
+    Key,
 }
 
 impl Head {
@@ -105,7 +117,7 @@ impl Head {
             allowance: Allowance::default(),
             user: Finding::default(),
             log: Finding::default(),
-            error: None,
+            purpose: Purpose::default(),
             listener: None,
             trace: None,
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode, Version, header};
-use medusa_http::Head;
+use medusa_http::{Head, Purpose};
 use medusa_proto::{cookie, query};
 use mlua::{IntoLua, Lua, Table, Value};
 
@@ -25,7 +25,10 @@ pub(super) fn field(lua: &Lua, head: &Head, key: &[u8]) -> mlua::Result<Value> {
         b"client" => text(&head.client.to_string()),
         b"id" => text(&head.id.to_string()),
         b"user" => head.user.get().map_or(Ok(Value::Nil), |user| text(user)),
-        b"status" => Ok(head.error.map_or(Value::Nil, |status| Value::Integer(status.as_u16().into()))),
+        b"status" => Ok(match head.purpose {
+            Purpose::Page(status) => Value::Integer(status.as_u16().into()),
+            Purpose::Answer | Purpose::Key => Value::Nil,
+        }),
         b"scheme" => text(head.scheme()),
         b"secure" => Ok(Value::Boolean(head.secure)),
         b"tls" => head.tls.as_deref().map_or(Ok(Value::Nil), |info| tls::table(lua, info)?.into_lua(lua)),

@@ -2,7 +2,8 @@
 //!
 //! Who asks more often is answered 429 with `Retry-After` ([RFC 6585
 //! §4](https://www.rfc-editor.org/rfc/rfc6585#section-4)), and that does not count. Clients are told apart by their
-//! addresses as everywhere (an IPv6 client by its /64), or by the users that a wrapper around this one has found.
+//! addresses as everywhere (an IPv6 client by its /64), by the users that a wrapper around this one has found, or by keys: what a
+//! handler beside the one in it answers to the request's head.
 //! [`table`] has what each has asked for, [`notices`] what is told of it.
 //!
 //! **Invariant:** all workers count together, and what is counted goes on in whatever takes a limit's place on its
@@ -16,16 +17,18 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 use medusa_proto::status::Status;
 
 use self::notices::Notices;
 use self::table::{AllowedRate, Table, Taken, Who};
+use crate::body::Body;
 use crate::client::address;
-use crate::handler::{Handler, HandlerFuture};
+use crate::handler::{Handler, HandlerError, HandlerFuture, OverdueFuture};
 use crate::pass::pass;
-use crate::request::{Head, Request};
+use crate::request::{Head, Purpose, Request, RequestBody};
 use crate::response::Response;
 
 /// What requests are counted by.
@@ -35,6 +38,8 @@ pub enum LimitKey {
     Address,
     /// The user; the address where there is none.
     User,
+    /// What a handler says; the address where it says nothing.
+    Given,
 }
 
 /// How often each may ask.
@@ -48,10 +53,17 @@ pub struct LimitOptions {
     pub key: LimitKey,
 }
 
+/// The reason of a 500.
+#[derive(Debug, thiserror::Error)]
+#[error("what gives the key of medusa.handler.limit answers {}; it must be a text, or nothing", .0.as_u16())]
+struct NoKey(StatusCode);
+
 /// A wrapper that answers 429 to who asks too often.
 #[derive(Debug)]
 pub struct RateLimit {
-    inner: Arc<dyn Handler>,
+    handler: Arc<dyn Handler>,
+    /// That again, and behind it what gives the keys, if something does.
+    inner: Vec<Arc<dyn Handler>>,
     options: LimitOptions,
     allowed: AllowedRate,
     /// Made for the first request, unless it is taken over.
@@ -87,10 +99,23 @@ impl LimitCounts {
 }
 
 impl RateLimit {
-    /// Wraps `inner`.
-    pub fn new(inner: Arc<dyn Handler>, options: LimitOptions) -> Self {
+    /// Stands before the first of `inner`. A second one gives the keys, for [`LimitKey::Given`].
+    ///
+    /// # Panics
+    ///
+    /// There is none.
+    pub fn new(inner: Vec<Arc<dyn Handler>>, options: LimitOptions) -> Self {
+        Self::counting(inner, options, OnceLock::new())
+    }
+
+    fn counting(
+        inner: Vec<Arc<dyn Handler>>,
+        options: LimitOptions,
+        counts: OnceLock<Arc<LimitCounts>>,
+    ) -> Self {
+        let handler = Arc::clone(inner.first().expect("a wrapper stands before a handler"));
         let allowed = AllowedRate::new(options.rate, options.burst);
-        Self { inner, options, allowed, counts: OnceLock::new() }
+        Self { handler, inner, options, allowed, counts }
     }
 
     fn counts(&self) -> &Arc<LimitCounts> {
@@ -104,10 +129,28 @@ impl RateLimit {
         }
     }
 
+    /// Answers by the key that `giver` gives. It fails where that does.
+    async fn answer(&self, giver: &Arc<dyn Handler>, request: Request) -> Result<Response, HandlerError> {
+        let asked = Head { purpose: Purpose::Key, ..Head::clone(&request.head) };
+        let asked = Request { head: asked.into(), body: RequestBody::from_bytes(Bytes::new()) };
+        let given = pass(giver, asked).await?;
+        let refusal = match &given.body {
+            Body::Empty if given.status == StatusCode::OK => {
+                self.refuse(&request.head, self.who(&request.head))
+            }
+            Body::Bytes(key) if given.status == StatusCode::OK => self.refuse(&request.head, Who::Key(key)),
+            _ => return Err(HandlerError::internal(NoKey(given.status))),
+        };
+        match refusal {
+            None => pass(&self.handler, request).await,
+            Some(refusal) => Ok(refusal),
+        }
+    }
+
     /// Counts a request; the answer to one too many.
-    fn refuse(&self, head: &Head) -> Option<Response> {
+    fn refuse(&self, head: &Head, who: Who<'_>) -> Option<Response> {
         let counts = self.counts();
-        let (who, now) = (self.who(head), counts.now());
+        let now = counts.now();
         if counts.notices.is_due(now) {
             counts.tell(false);
         }
@@ -135,19 +178,31 @@ impl RateLimit {
 
 impl Handler for RateLimit {
     fn handle(&self, request: Request) -> HandlerFuture<'_> {
-        match self.refuse(&request.head) {
-            None => pass(&self.inner, request),
+        if let [_, giver] = &*self.inner {
+            return Box::pin(self.answer(giver, request));
+        }
+        match self.refuse(&request.head, self.who(&request.head)) {
+            None => pass(&self.handler, request),
             Some(refusal) => Box::pin(std::future::ready(Ok(refusal))),
         }
     }
 
     fn inner(&self) -> &[Arc<dyn Handler>] {
-        std::slice::from_ref(&self.inner)
+        &self.inner
     }
 
-    fn around(&self, inner: Arc<dyn Handler>) -> Option<Arc<dyn Handler>> {
+    fn around_all(&self, inner: Vec<Arc<dyn Handler>>) -> Option<Arc<dyn Handler>> {
         let counts = OnceLock::from(Arc::clone(self.counts()));
-        Some(Arc::new(Self { inner, options: self.options, allowed: self.allowed, counts }))
+        (inner.len() == self.inner.len())
+            .then(|| Arc::new(Self::counting(inner, self.options, counts)) as Arc<dyn Handler>)
+    }
+
+    fn answers_preflights(&self) -> bool {
+        self.handler.answers_preflights()
+    }
+
+    fn overdue<'a>(&'a self, head: &'a Arc<Head>, page: Response) -> OverdueFuture<'a> {
+        self.handler.overdue(head, page)
     }
 
     fn take_over(&self, before: &dyn Handler) -> bool {
@@ -168,6 +223,7 @@ impl Handler for RateLimit {
         let key = match key {
             LimitKey::Address => "address",
             LimitKey::User => "user",
+            LimitKey::Given => "function",
         };
         let count = |of: fn(&LimitCounts) -> &AtomicU64| {
             self.counts.get().map_or(0, |counts| of(counts).load(Relaxed))
@@ -183,7 +239,7 @@ impl Handler for RateLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handlers::stand_in::{fine, get, request_from};
+    use crate::handlers::stand_in::{answers, fine, get, request_from};
 
     const FEW: LimitOptions = LimitOptions { rate: 0.01, burst: 3, key: LimitKey::Address };
 
@@ -197,12 +253,12 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn one_too_many_is_told_when_to_come_again() {
-        let limit = RateLimit::new(fine(), FEW);
+        let limit = RateLimit::new(vec![fine()], FEW);
         assert_eq!(statuses(&limit, "192.0.2.1", 5).await, [200, 200, 200, 429, 429]);
         assert_eq!(statuses(&limit, "unix", 4).await, [200, 200, 200, 429]);
         let refused = get(&limit, "192.0.2.1").await;
         assert_eq!(refused.headers[header::RETRY_AFTER], "100");
-        let quick = RateLimit::new(fine(), LimitOptions { rate: 1000.0, burst: 1, ..FEW });
+        let quick = RateLimit::new(vec![fine()], LimitOptions { rate: 1000.0, burst: 1, ..FEW });
         let refused = loop {
             let answer = get(&quick, "192.0.2.1").await;
             if answer.status == 429 {
@@ -216,7 +272,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn users_are_counted_whatever_their_addresses() {
-        let limit = RateLimit::new(fine(), LimitOptions { key: LimitKey::User, ..FEW });
+        let limit = RateLimit::new(vec![fine()], LimitOptions { key: LimitKey::User, ..FEW });
         let mut answers = Vec::new();
         for (client, user) in [
             ("192.0.2.1", "ada"),
@@ -237,15 +293,35 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn counts_go_on_in_what_takes_its_place() {
-        let before = RateLimit::new(fine(), FEW);
+        let before = RateLimit::new(vec![fine()], FEW);
         assert_eq!(statuses(&before, "192.0.2.1", 4).await, [200, 200, 200, 429]);
-        let around = before.around(fine()).expect("it is a wrapper");
+        let around = before.around_all(vec![fine()]).expect("it is a wrapper");
         assert_eq!(statuses(&*around, "192.0.2.1", 1).await, [429]);
-        let same = RateLimit::new(fine(), FEW);
+        let same = RateLimit::new(vec![fine()], FEW);
         assert!(same.take_over(&before));
         assert_eq!(statuses(&same, "192.0.2.1", 1).await, [429]);
-        let other = RateLimit::new(fine(), LimitOptions { burst: 4, ..FEW });
+        let other = RateLimit::new(vec![fine()], LimitOptions { burst: 4, ..FEW });
         assert!(!other.take_over(&before) && !other.take_over(&*fine()));
         assert_eq!(statuses(&other, "192.0.2.1", 1).await, [200]);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn keys_are_counted_whatever_the_address_and_nothing_is_the_address() {
+        let options = LimitOptions { key: LimitKey::Given, ..FEW };
+        let by = |make: fn() -> Response| RateLimit::new(vec![fine(), answers(make)], options);
+        let limit = by(|| Response::text("one"));
+        assert_eq!(statuses(&limit, "192.0.2.1", 2).await, [200, 200]);
+        assert_eq!(statuses(&limit, "192.0.2.2", 2).await, [200, 429]);
+        let other = by(|| Response::text("two"));
+        assert!(other.take_over(&limit));
+        assert_eq!(statuses(&other, "192.0.2.1", 4).await, [200, 200, 200, 429]);
+        let nothing = by(Response::default);
+        assert_eq!(statuses(&nothing, "192.0.2.1", 4).await, [200, 200, 200, 429]);
+        assert_eq!(statuses(&nothing, "192.0.2.2", 1).await, [200]);
+        let fails = by(|| Response::page(StatusCode::NOT_FOUND));
+        let request = request_from("::1", http::Method::GET, "/", &[]);
+        let error = fails.handle(request).await.expect_err("no key");
+        assert_eq!(error.status(), 500);
+        assert!(error.to_string().contains("answers 404; it must be a text, or nothing"), "{error}");
     }
 }

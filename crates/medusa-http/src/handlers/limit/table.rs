@@ -28,6 +28,9 @@ const PLACES: usize = 16;
 /// The most of a user's name that is shown, in bytes.
 const MAX_NAME: usize = 64;
 
+/// The most of a key that is shown, in bytes: it may be a secret.
+const MAX_KEY: usize = 8;
+
 /// One whose requests are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Who<'a> {
@@ -35,6 +38,8 @@ pub(super) enum Who<'a> {
     Host(ClientPrefix),
     /// A user, whatever the address.
     User(&'a str),
+    /// Whoever has this key.
+    Key(&'a [u8]),
     /// Whoever comes by a unix socket, which has no addresses.
     Unix,
 }
@@ -49,7 +54,7 @@ impl Who<'_> {
     fn site(self) -> Option<ClientPrefix> {
         match self {
             Self::Host(ClientPrefix::Host(address)) => ClientPrefix::network(address),
-            Self::Host(ClientPrefix::Network(_)) | Self::User(_) | Self::Unix => None,
+            Self::Host(ClientPrefix::Network(_)) | Self::User(_) | Self::Key(_) | Self::Unix => None,
         }
     }
 }
@@ -62,6 +67,11 @@ impl fmt::Display for Who<'_> {
                 let mut shown = String::new();
                 push_cut(&mut shown, MAX_NAME, format_args!("{name}"));
                 write!(f, "the user {shown:?}")
+            }
+            Self::Key(key) => {
+                let mut shown = String::new();
+                push_cut(&mut shown, MAX_KEY, format_args!("{}", String::from_utf8_lossy(key)));
+                write!(f, "who has the key {shown:?}")
             }
             Self::Unix => f.write_str("who comes by a unix socket"),
         }
@@ -196,7 +206,13 @@ mod tests {
         }
         assert_eq!(allowed(&table, Who::User("ada"), 0, rate, 2), 1);
         assert_eq!(allowed(&table, Who::User("bob"), 0, rate, 2), 1);
+        assert_eq!(allowed(&table, Who::Key(b"ada"), 0, rate, 2), 1, "a key is no user");
         assert_eq!(allowed(&table, Who::Unix, 0, rate, 2), 1);
+        let shown = Who::Key(b"0123456789\nsecret").to_string();
+        assert!(
+            shown.starts_with("who has the key \"0") && !shown.contains('8') && !shown.contains("secret"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) const DOC: Item = main_item(
      `599`, or by `\"4xx\"` and `\"5xx\"` for those without one of their own; 32 at most. A page is the name of a file, from the \
      script's directory, which must be there and may change at any time; or a handler, or a function, which is asked by a GET (HEAD \
      for HEAD) without a body, and finds the status in `req.status`. The status stays what it was, and so do fields beside the page, \
-     such as `WWW-Authenticate`, `Allow` and `Retry-After`. Replaced is what the server says itself: 404 where no file is, 401 of \
+     such as `WWW-Authenticate`, `Allow` and `Retry-After`. A function that returns nothing leaves the page. Replaced is what the server says itself: 404 where no file is, 401 of \
      `auth`, 413, 429, 500 and 503 of a handler that has failed, was stopped or took too long, and an answer without content; not what \
      the handler says (see `intercept`), nor what comes before a mount is found. A page that fails leaves the server's, with a line \
      in the log.",

@@ -43,10 +43,13 @@ pub(super) const OPTIONS: Class = Class {
         ),
         main_item(
             "key",
-            "string?",
-            "What is counted together: `\"address\"` (the default), an IPv4 address or the /64 of an IPv6 one, or \
-             `\"user\"`, where a wrapper around this one has found out who asks; where none has, the address. \
-             Whoever comes by a unix socket is one.",
+            "string | ((req: Request) -> string?) | Handler | nil",
+            "What is counted together: `\"address\"` (the default), an IPv4 address or the /64 of an IPv6 one; \
+             `\"user\"`, where a wrapper around this one has found out who asks; or what a function says of a request, before whose \
+             body it is asked: `function(req) return req.headers[\"x-api-key\"] end`. Where there is no user, or the function returns \
+             nil or an empty string, it is the address; whoever comes by a unix socket is one. If the function fails, so does the request. It \
+             is asked at every request, also at those that are refused: for many, give a file, `medusa.handler.script(\"key.luau\")`, which \
+             runs on the request's own core. The log shows at most 8 bytes of a key.",
         ),
     ],
     methods: &[],
@@ -66,13 +69,24 @@ pub(super) fn limit(lua: &Lua, (options, inner): (Value, Value)) -> mlua::Result
         ));
     };
     let burst = given.whole::<u32>("burst", 1..=MOST_BURST)?;
-    let key = match given.get::<String>("key", "a string")?.as_deref() {
-        None | Some("address") => LimitKey::Address,
-        Some("user") => LimitKey::User,
-        Some(other) => return Err(given.wrong("key", format_args!("\"address\" or \"user\", not {other:?}"))),
+    let mut handlers = vec![HandlerValue::of(lua, &inner)?];
+    let key = match given.get::<Value>("key", "a string or a function")? {
+        None => LimitKey::Address,
+        Some(Value::String(name)) => match &*name.to_string_lossy() {
+            "address" => LimitKey::Address,
+            "user" => LimitKey::User,
+            other => {
+                let must = format_args!("\"address\", \"user\" or a function, not {other:?}");
+                return Err(given.wrong("key", must));
+            }
+        },
+        Some(giver) => {
+            handlers.push(HandlerValue::of(lua, &giver)?);
+            LimitKey::Given
+        }
     };
     given.finish()?;
     let options = LimitOptions { rate, burst: burst.unwrap_or(rate.ceil() as u32), key };
-    Wrapper::new("handler.limit", &format!("{options:?}"), move |inner| RateLimit::new(inner, options))
-        .around(lua, &inner)
+    Wrapper::of_several("handler.limit", &format!("{options:?}"), move |inner| RateLimit::new(inner, options))
+        .around_all(lua, handlers)
 }

@@ -67,6 +67,49 @@ fn counts_go_on_over_a_reload_unless_the_limit_is_another() {
 }
 
 #[test]
+fn a_function_says_what_is_counted_together() {
+    const KEY: &str = "function(req)
+        if req.query == 'fails' then error('no key today') end
+        if req.query == 'table' then return {} end
+        return req.headers['x-api-key']
+    end";
+    let script = format!(
+        "web = medusa.http.server {{ listen = '127.0.0.1:0', trusted_proxies = {{ '127.0.0.1' }} }}
+        local function echo(req) return req:body() end
+        for path, key in {{ ['/function'] = {KEY}, ['/file'] = medusa.handler.script('key.luau') }} do
+            web:mount(path, medusa.handler.limit({{ rate = 0.01, burst = 3, key = key }}, echo))
+        end"
+    );
+    let site = Site::script(&script).file("key.luau", format!("return {KEY}"));
+    let server = start(&site);
+    let mut client = server.connect();
+    for path in ["/function", "/file"] {
+        let mut ask = |address: &str, key: &str| {
+            let fields = [("X-Forwarded-For", address), ("X-Api-Key", key)];
+            client.request("GET", path, &fields[..if key.is_empty() { 1 } else { 2 }]).status
+        };
+        let of_key: Vec<_> = (1..5).map(|n| ask(&format!("192.0.2.{n}"), "a very secret key")).collect();
+        assert_eq!(of_key, [200, 200, 200, 429], "{path}");
+        assert_eq!(ask("192.0.2.1", "another"), 200, "{path}");
+        let of_address: Vec<_> = (0..4).map(|_| ask("192.0.2.9", "")).collect();
+        assert_eq!(of_address, [200, 200, 200, 429], "{path}");
+        server.reload();
+        assert_eq!((ask("192.0.2.7", "a very secret key"), ask("192.0.2.9", "")), (429, 429), "{path}");
+        for (query, error) in
+            [("fails", "no key today"), ("table", "the `key` of medusa.handler.limit: a table was returned")]
+        {
+            assert_eq!(client.get(&format!("{path}?{query}")).status, 500, "{path}");
+            server.stderr().wait_for(error);
+        }
+        let length = "Content-Length: 5\r\n\r\nhello";
+        let echo = server.send(format!("POST {path} HTTP/1.1\r\nHost: t\r\nX-Api-Key: new\r\n{length}"));
+        assert_eq!(echo.text(), "hello", "{path}: it is not the key's");
+    }
+    let told = server.stderr().text();
+    assert!(told.contains("who has the key") && !told.contains("secret"), "{told}");
+}
+
+#[test]
 fn a_flood_is_a_line_of_the_log() {
     let site = site();
     let server = start(&site);
@@ -108,7 +151,14 @@ fn a_limit_that_is_none_is_an_error() {
                 "limit({ rate = 5, burst = 0 }, print)",
                 "`burst` must be a whole number from 1 to 1000000, not 0",
             ),
-            ("limit({ rate = 5, key = 'ip' }, print)", "`key` must be \"address\" or \"user\", not \"ip\""),
+            (
+                "limit({ rate = 5, key = 'ip' }, print)",
+                "`key` must be \"address\", \"user\" or a function, not \"ip\"",
+            ),
+            (
+                "limit({ rate = 5, key = 5 }, print)",
+                "a handler must be a function(req) or come from medusa.handler, not 5",
+            ),
             (
                 "limit({ rate = 5, brust = 1 }, print)",
                 "there is no option \"brust\"; there are: rate, burst, key",
