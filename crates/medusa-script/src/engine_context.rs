@@ -10,6 +10,7 @@ use medusa_proto::status::Status;
 use medusa_site::Live;
 use mlua::Lua;
 
+use crate::rust_handlers::RustHandlers;
 use crate::shared::Dictionaries;
 
 /// The dictionaries and the HTTP client of an engine.
@@ -19,14 +20,16 @@ pub(crate) struct EngineContext {
     pub(crate) client: Client,
     /// The state directory, if there is one.
     pub(crate) state: Option<Arc<Path>>,
+    /// The handlers that the program brings along.
+    pub(crate) handlers: RustHandlers,
 }
 
 impl EngineContext {
-    /// Makes the context of an engine that serves `live` and keeps its state in `state`.
-    pub(crate) fn new(live: &Arc<Live>, state: Option<&Path>) -> Arc<Self> {
+    /// Makes the context of an engine that serves `live`, keeps its state in `state`, and has `handlers`.
+    pub(crate) fn new(live: &Arc<Live>, state: Option<&Path>, handlers: RustHandlers) -> Arc<Self> {
         let names = SiteNames(Arc::downgrade(live));
         let client = Client { names: Arc::new(names), started: OnceLock::new() };
-        Arc::new(Self { dictionaries: Arc::default(), client, state: state.map(Into::into) })
+        Arc::new(Self { dictionaries: Arc::default(), client, state: state.map(Into::into), handlers })
     }
 
     /// Gets the context of the engine whose VM this is.

@@ -9,6 +9,7 @@
 //! - `handler_files`, `worker`, `handover`: handlers given as files, the VM of every worker that runs them, and what one leaves to
 //!   the one that takes its place;
 //! - `wrap`, `passage`: handlers given as functions or files before others, and the way between the two;
+//! - `rust_handlers`: handlers that a program which embeds the server brings along;
 //! - `websocket`: a session with a client;
 //! - `vm`, `memory`, `preempt`, `budget`, `task`, `slow_lane`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;
 //! - `chunk`, `probe`: files as they were loaded, and breakpoints in them;
@@ -64,6 +65,7 @@ mod request;
 mod require;
 mod respond;
 mod runs;
+mod rust_handlers;
 mod sentinel;
 mod shared;
 mod slow_lane;
@@ -84,6 +86,7 @@ pub use bindings::help;
 pub use engine::{Address, Engine, Evaluated, Loaded, Program, ProgramSource, SessionHandle, check};
 pub use error::ScriptError;
 pub use main_vm::incomplete;
+pub use rust_handlers::RustHandlers;
 pub use syntax::OpenText;
 pub use traced::show_traced;
 pub use transaction::ProgressSender;

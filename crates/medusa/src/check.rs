@@ -1,7 +1,7 @@
 //! `medusa check`: what a script would make, without making it.
 
 use medusa_proto::status::{Field, Status, Value};
-use medusa_script::ScriptError;
+use medusa_script::{Program, RustHandlers, ScriptError};
 
 use crate::target::Target;
 use crate::term;
@@ -12,8 +12,9 @@ use crate::term;
 /// # Errors
 ///
 /// What a start would fail with, rendered with its source line, and the verdict.
-pub(crate) fn check(target: &Target, json: bool) -> Result<(), String> {
-    let checked = medusa_script::check(target.program(Vec::new(), None), term::aside);
+pub(crate) fn check(target: &Target, handlers: RustHandlers, json: bool) -> Result<(), String> {
+    let program = Program { handlers, ..target.program(Vec::new(), None) };
+    let checked = medusa_script::check(program, term::aside);
     let status = match checked {
         Ok(status) => status,
         Err(error) => {

@@ -2,7 +2,8 @@
 //!
 //! The parts are wired together here, and nowhere else:
 //!
-//! - [`run`] is the whole program: command line in, exit code out;
+//! - [`run`] is the whole program: command line in, exit code out; [`run_with`] is that with handlers of one's own;
+//! - [`handler`] is what those are made of (`docs/embedding.md` has the way, and `examples/embed` a program);
 //! - [`serve`] is a server without the command line, to be embedded;
 //! - [`target`] is what a path means: a script, a directory with one, or a directory to be served as it is;
 //! - the rest, one module per command, is private.
@@ -24,6 +25,7 @@ mod audit;
 mod check;
 mod cli;
 mod generate;
+pub mod handler;
 mod init;
 mod logging;
 mod passwd;
@@ -34,4 +36,4 @@ pub mod target;
 mod term;
 mod top;
 
-pub use cli::run;
+pub use cli::{run, run_with};

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use medusa_net::ListenAddr;
-use medusa_script::{Program, ProgramSource};
+use medusa_script::{Program, ProgramSource, RustHandlers};
 
 /// The script of a site, by convention.
 const SCRIPT: &str = "site.luau";
@@ -178,7 +178,8 @@ impl Target {
         };
         // So that whoever finds the port taken is told of the flag, and not of a script that is not theirs.
         let listen = if self.is_script() || !listen.is_empty() { listen } else { vec![DIRECTORY_AT] };
-        Program { root: self.root.clone(), name, source, listen, state }
+        let (root, handlers) = (self.root.clone(), RustHandlers::default());
+        Program { root, name, source, listen, state, handlers }
     }
 }
 

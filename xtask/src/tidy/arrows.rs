@@ -33,6 +33,7 @@ const PLACES: &[(&str, Place)] = &[
     ("medusa-site", Place::Level(4)),
     ("medusa-script", Place::Level(5)),
     ("medusa", Place::Level(7)),
+    ("embed", Place::Level(8)),
     ("medusa-testkit", Place::Testkit),
     ("xtask", Place::Tool),
 ];

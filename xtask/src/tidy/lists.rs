@@ -39,7 +39,7 @@ const LIMITS: (&str, &str) = ("docs/reference/http.md", "## LimitOptions");
 /// Finds what is missing. `files` are the documents and the Rust files.
 pub(super) fn check(files: &Files) -> Vec<Problem> {
     let below = |folder: &'static str| files.iter().filter(move |(path, _)| path.starts_with(folder));
-    let tests = || below("crates/medusa/tests/it");
+    let tests = || below("crates/medusa/tests/it").chain(below("examples/embed/tests"));
     let guides = || {
         below("docs")
             .filter(|(path, _)| path.parent() == Some(Path::new("docs")) && !path.ends_with("natives.md"))

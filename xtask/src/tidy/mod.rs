@@ -104,11 +104,11 @@ pub(crate) fn run() -> Result {
     }
 }
 
-/// Reads all below `crates/`, `docs/`, `fuzz/` and `xtask/`.
+/// Reads all below `crates/`, `docs/`, `examples/`, `fuzz/` and `xtask/`.
 fn files() -> Result<Files> {
     let mut files = Files::new();
     let mut folders =
-        ["crates", "docs", "fuzz", "xtask"].map(|folder| workspace::root().join(folder)).to_vec();
+        ["crates", "docs", "examples", "fuzz", "xtask"].map(|folder| workspace::root().join(folder)).to_vec();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
             let entry = entry.map_err(Error::io("list", &folder))?;

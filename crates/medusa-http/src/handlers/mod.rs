@@ -18,5 +18,6 @@ pub mod rewrite;
 #[cfg(test)]
 mod stand_in;
 pub mod timeout;
+pub mod tower;
 
 pub use origin_list::{OriginError, OriginList};

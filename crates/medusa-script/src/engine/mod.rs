@@ -42,6 +42,7 @@ use crate::main_vm::{EntryScript, MainVm};
 use crate::main_vms::MainVms;
 use crate::recipe::{Files, Recipe, Recipes};
 use crate::require::Sources;
+use crate::rust_handlers::RustHandlers;
 use crate::transaction::{Block, MAX_OUTPUT, ProgressSender, Transaction};
 use crate::trial_record::{TrialNote, TrialRecord};
 use crate::{probe, worker};
@@ -66,6 +67,8 @@ pub struct Program {
     pub listen: Vec<ListenAddr>,
     /// The state directory, for what is to survive a restart; none: it cannot be kept.
     pub state: Option<PathBuf>,
+    /// The handlers that the program brings along.
+    pub handlers: RustHandlers,
 }
 
 /// The source of a program's text.
@@ -388,7 +391,7 @@ struct EngineThread {
 
 impl EngineThread {
     fn new(program: Program, live: Arc<Live>) -> Rc<Self> {
-        let engine = EngineContext::new(&live, program.state.as_deref());
+        let engine = EngineContext::new(&live, program.state.as_deref(), program.handlers.clone());
         let scripts = Scripts::new(live.workers().cloned(), engine);
         let vms = MainVms::new(&live);
         Rc::new_cyclic(|this| Self {

@@ -193,6 +193,7 @@ mod tests {
     use crate::handler_files::Scripts;
     use crate::main_vm::{EntryScript, MainVm};
     use crate::require::Sources;
+    use crate::rust_handlers::RustHandlers;
     use crate::transaction::Transaction;
 
     /// The VM's globals hold the sink, and the sink's task holds the VM: that must come to an end, also if the script has
@@ -203,7 +204,8 @@ mod tests {
             for end in ["", "error('fails')"] {
                 let live = Live::rehearsal();
                 let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
-                let scripts = Arc::new(Scripts::new(None, EngineContext::new(&live, None)));
+                let scripts =
+                    Arc::new(Scripts::new(None, EngineContext::new(&live, None, RustHandlers::default())));
                 let (main, calls) = MainVm::start(&live, &scripts, &sources, None::<&Path>, None).unwrap();
                 let vm = main.vm();
                 let source = format!(

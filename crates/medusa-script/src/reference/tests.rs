@@ -19,6 +19,7 @@ use crate::engine_context::EngineContext;
 use crate::handler_files::Scripts;
 use crate::main_vm::{EntryScript, MainVm};
 use crate::require::Sources;
+use crate::rust_handlers::RustHandlers;
 use crate::transaction::Transaction;
 use crate::vm::Vm;
 
@@ -44,7 +45,7 @@ fn documented(here: impl Fn(&Item) -> bool) -> BTreeSet<String> {
 
 #[test]
 fn what_handler_files_have_is_what_is_documented() {
-    let engine = EngineContext::new(&Live::rehearsal(), None);
+    let engine = EngineContext::new(&Live::rehearsal(), None, RustHandlers::default());
     let vm = Vm::new(|lua, globals| everywhere::install_in_worker(lua, globals, &engine)).unwrap();
     let mut found = BTreeSet::new();
     paths(&vm.lua().globals().get::<Table>("medusa").unwrap(), "medusa", &mut found);
@@ -56,7 +57,7 @@ fn what_the_main_script_has_is_what_is_documented() {
     let runtime = crate::engine::runtime().unwrap();
     runtime.block_on(async {
         let live = Live::rehearsal();
-        let scripts = Arc::new(Scripts::new(None, EngineContext::new(&live, None)));
+        let scripts = Arc::new(Scripts::new(None, EngineContext::new(&live, None, RustHandlers::default())));
         let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
         let (vm, _calls) = MainVm::start(&live, &scripts, &sources, None, None).unwrap();
         let mut found = BTreeSet::new();
@@ -121,7 +122,7 @@ fn functions(table: &Table, prefix: &str, found: &mut BTreeSet<String>) {
 /// hold its thread; and there is no row of what there is not.
 #[test]
 fn every_native_function_is_in_the_table() {
-    let engine = EngineContext::new(&Live::rehearsal(), None);
+    let engine = EngineContext::new(&Live::rehearsal(), None, RustHandlers::default());
     let mut found = BTreeSet::new();
     let made = Vm::new(|lua, globals| {
         functions(globals, "", &mut found);

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use medusa_monitor::Op;
 use medusa_proto::with_causes;
+use medusa_script::RustHandlers;
 
 use crate::attach::Person;
 use crate::audit::{self, Wanted};
@@ -28,6 +29,11 @@ const CHECK_LEVEL: &str = "warn,medusa_script=info";
 
 /// Runs the program `medusa` with the given command line, whose first word is how the program was called.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run_with(words, RustHandlers::default())
+}
+
+/// The same for a program that brings `handlers` along, which scripts have by `medusa.handler.rust`.
+pub fn run_with(words: impl IntoIterator<Item = OsString>, handlers: RustHandlers) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
     if environment("NO_COLOR").is_some() {
         term::no_colour();
@@ -44,7 +50,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
-    match dispatch(cli, command).and_then(|()| term::written()) {
+    match dispatch(cli, command, handlers).and_then(|()| term::written()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => failed(message),
     }
@@ -55,14 +61,14 @@ fn failed(message: String) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn dispatch(cli: Cli, command: String) -> Result<(), String> {
+fn dispatch(cli: Cli, command: String, handlers: RustHandlers) -> Result<(), String> {
     match cli.command {
-        None => start(cli.serve, command),
-        Some(Command::Serve(args)) => start(args, command),
+        None => start(cli.serve, command, handlers),
+        Some(Command::Serve(args)) => start(args, command, handlers),
         Some(Command::Check { path, json }) => {
             let target = find_script(path.as_deref(), &command)?;
             let _logging = Logging::start(CHECK_LEVEL)?;
-            check::check(&target, json)
+            check::check(&target, handlers, json)
         }
         Some(Command::Init { dir }) => write_sample(&dir, &command),
         Some(Command::Eval { statement, reason, place }) => {
@@ -136,13 +142,14 @@ fn audited(audit: AuditCommand, command: String) -> Result<(), String> {
     }
 }
 
-fn start(args: ServeArgs, command: String) -> Result<(), String> {
+fn start(args: ServeArgs, command: String, handlers: RustHandlers) -> Result<(), String> {
     let target = find_script(args.place.path.as_deref(), &command)?;
     let options = Options {
         listen: args.listen,
         workers: args.workers,
         state: state(args.place.state),
         command: Some(command),
+        handlers,
         ..Options::new(target)
     };
     let logging = Logging::start(&args.log_level)?;

@@ -34,7 +34,7 @@ use medusa_monitor::{ControlSocket, Monitor, StateDir, StateError};
 use medusa_net::{Drained, ListenAddr, Workers, limits};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::with_causes;
-use medusa_script::Engine;
+use medusa_script::{Engine, Program, RustHandlers};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 
@@ -57,12 +57,21 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// The name this program is called by, if the announcement is to say what to type next. Default: it does not.
     pub command: Option<String>,
+    /// Handlers written in Rust, for the script's `medusa.handler.rust`. Default: none.
+    pub handlers: RustHandlers,
 }
 
 impl Options {
     /// The defaults, for `target`.
     pub fn new(target: Target) -> Self {
-        Self { target, listen: Vec::new(), workers: None, state: None, command: None }
+        Self {
+            target,
+            listen: Vec::new(),
+            workers: None,
+            state: None,
+            command: None,
+            handlers: RustHandlers::default(),
+        }
     }
 }
 
@@ -115,7 +124,8 @@ async fn run(options: Options) -> Result<Drained, ServeError> {
     let (state, socket) = take_state(&options)?.unzip();
     let audit = state.as_ref().map_or_else(|| Ok(AuditLog::nowhere()), start_audit)?;
     let kept = state.as_ref().map(|state| state.path().to_owned());
-    let program = options.target.program(options.listen.clone(), kept);
+    let handlers = options.handlers.clone();
+    let program = Program { handlers, ..options.target.program(options.listen.clone(), kept) };
     let engine =
         Engine::start(program, workers.clone()).map_err(ServeError::system("the script's thread"))?;
 

@@ -14,6 +14,7 @@ mod limit;
 mod log;
 mod redirect;
 mod rewrite;
+mod rust;
 mod script;
 mod timeout;
 mod value;
@@ -56,6 +57,7 @@ pub(crate) const DOCS: &[Item] = &[
     rewrite::DOC,
     script::DOC,
     function::DOC,
+    rust::DOC,
     redirect::HTTPS_DOC,
     redirect::DOC,
 ];
@@ -95,6 +97,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("errors", lua.create_function(errors::errors)?)?;
     handler.set("log", lua.create_function(log::log)?)?;
     handler.set("rewrite", lua.create_function(rewrite::rewrite)?)?;
+    handler.set("rust", lua.create_function(rust::rust)?)?;
     handler.set("script", lua.create_function(script::script)?)?;
     handler.set("first", lua.create_function(first::first)?)?;
     handler.set("wrap", lua.create_function(function::wrap)?)?;

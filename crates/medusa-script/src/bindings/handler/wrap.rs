@@ -52,7 +52,16 @@ impl Wrapper {
         options: &str,
         make: impl Fn(Vec<Arc<dyn Handler>>) -> H + 'static,
     ) -> Self {
-        Self { kind, options: options.into(), make: Rc::new(move |inner| Arc::new(make(inner))) }
+        Self::made_by(kind, options, move |inner| Arc::new(make(inner)))
+    }
+
+    /// A wrapper of whatever type `make` makes before handlers.
+    pub(super) fn made_by(
+        kind: &'static str,
+        options: &str,
+        make: impl Fn(Vec<Arc<dyn Handler>>) -> Arc<dyn Handler> + 'static,
+    ) -> Self {
+        Self { kind, options: options.into(), make: Rc::new(make) }
     }
 
     /// Stands before `inner`: a handler value, or a function of the script.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use medusa_net::{ListenAddr, Workers};
 use medusa_proto::author::{Author, Via};
-use medusa_script::{Engine, Evaluated, Loaded, Program, ProgramSource, ScriptError, SessionHandle};
+use medusa_script::{
+    Engine, Evaluated, Loaded, Program, ProgramSource, RustHandlers, ScriptError, SessionHandle,
+};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -126,6 +128,7 @@ pub(crate) fn program(dir: &Path) -> Program {
         name: "site.luau".into(),
         source: ProgramSource::File,
         listen: Vec::new(),
+        handlers: RustHandlers::default(),
     }
 }
 
