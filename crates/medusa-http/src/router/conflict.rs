@@ -226,6 +226,8 @@ fn sample(a: &Pattern, b: &Pattern) -> String {
     sample.push(' ');
     match &a.0.host {
         HostPattern::Any => {}
+        // A name that is nobody's (RFC 2606).
+        HostPattern::Others => sample.push_str("other.invalid"),
         HostPattern::Below(name) => sample.extend(["www.", name]),
         HostPattern::Exact(name) => sample.push_str(name),
     }

@@ -1,7 +1,7 @@
 //! The way from a request to its mount: patterns, their precedence, and the lookup.
 //!
 //! The rules are those of Go 1.22's `net/http.ServeMux`, which people know, with three additions: a pattern may name
-//! several methods, a segment may hold a literal before its wildcard, and a host may be `*.name`. Of the patterns that
+//! several methods, a segment may hold a literal before its wildcard, and a host may be `*.name`, or `*` for those that no other names. Of the patterns that
 //! match, the most specific wins, whatever the order they were added in: first by host, then by path, then by
 //! methods. A pattern that matches but does not take the method is passed over.
 //!

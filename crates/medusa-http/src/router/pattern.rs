@@ -52,7 +52,10 @@ pub(super) struct PatternParts {
 /// The hosts that a pattern matches. Names are in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum HostPattern {
+    /// Every host.
     Any,
+    /// `*`: the hosts that no pattern names, be it by what they are below; and none at all.
+    Others,
     /// `*.name`: every host below `name`, at any depth, but not `name` itself.
     Below(Box<str>),
     Exact(Box<str>),

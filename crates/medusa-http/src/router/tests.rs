@@ -260,6 +260,27 @@ fn the_host_decides_before_the_path() {
 }
 
 #[test]
+fn hosts_that_nobody_names_have_a_default_of_their_own() {
+    check(
+        &["*/", "*/a", "/a", "/alive", "h.example/x", "*.i.example/x"],
+        &[
+            ("GET other.example/", "*/"),
+            ("GET other.example/a", "*/a"),
+            ("GET other.example/alive", "*/"),
+            ("GET /b", "*/"),
+            ("GET [::1]/b", "*/"),
+            ("GET h.example/x", "h.example/x"),
+            ("GET h.example/y", "404"),
+            ("GET h.example/a", "/a"),
+            ("GET h.example/alive", "/alive"),
+            ("GET www.i.example/y", "404"),
+            ("GET i.example/y", "*/"),
+        ],
+    );
+    check(&["*/a", "/"], &[("GET x.example/a", "*/a"), ("GET x.example/b", "/")]);
+}
+
+#[test]
 fn a_host_longer_than_dns_has_is_no_host() {
     let router = router(&["*.example/", "/"]);
     let host = format!("{}example", "a.".repeat(200));

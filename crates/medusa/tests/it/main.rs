@@ -28,6 +28,7 @@ mod guide;
 mod headers;
 mod history;
 mod host_memory;
+mod hosts;
 mod http1;
 mod http2;
 mod journald;

@@ -59,7 +59,8 @@ pub(super) enum Problem {
     #[error("a host holds no `{{wildcard}}`; `*.example.com` is every host below `example.com`")]
     HostWildcard,
     #[error(
-        "`*` can only be the whole first label of a host, as in `*.example.com`; for every host, write none"
+        "`*` can only be the whole first label of a host, as in `*.example.com`, or all of it, for those that no other pattern \
+         names; for every host, write none"
     )]
     HostStar,
     #[error("`{0}` is not a host name; write names outside of ASCII in their `xn--` form")]

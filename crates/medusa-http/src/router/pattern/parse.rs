@@ -85,6 +85,9 @@ impl<'t> Parser<'t> {
         if host.is_empty() {
             return Ok(HostPattern::Any);
         }
+        if host == "*" {
+            return Ok(HostPattern::Others);
+        }
         let (name, is_below) = match host.strip_prefix("*.") {
             Some(name) => (name, true),
             None => (host, false),
@@ -293,7 +296,8 @@ mod tests {
 
     #[test]
     fn display_gives_back_what_was_written() {
-        for text in ["/", "GET /a", "PUT, DELETE  Example.com/~{u}/", "*.a.b/{x...}", "/caf%C3%A9/{$}"] {
+        for text in ["/", "GET /a", "PUT, DELETE  Example.com/~{u}/", "*.a.b/{x...}", "*/a", "/caf%C3%A9/{$}"]
+        {
             assert_eq!(parsed(text).to_string(), text);
             assert_eq!(parsed(&parsed(text).to_string()), parsed(text));
         }
@@ -310,7 +314,7 @@ mod tests {
         ("G(T /x", "G(T", "not a method"),
         ("example.com:80/x", "80", "`example.com`"),
         ("{host}/x", "{host}", "`*.example.com`"),
-        ("*/x", "*", "write none"),
+        ("**/x", "*", "that no other pattern names"),
         ("a.*.b/x", "*", "`*.example.com`"),
         ("b\u{fc}cher.example/x", "b\u{fc}cher.example", "`xn--`"),
         ("a..b/x", "a..b", "not a host name"),

@@ -13,7 +13,8 @@ use crate::router::pattern::{HostPattern, PatternEnd, Segment};
 /// Tells apart the literals and prefixes the patterns below are made of.
 const SEGMENTS: [&str; 5] = ["a", "ab", "abc", "ac", "z"];
 const METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "LOCK"];
-const HOSTS: [Option<&str>; 4] = [None, Some("h.example"), Some("i.example"), Some("x.h.example")];
+const HOSTS: [Option<&str>; 5] =
+    [None, Some("h.example"), Some("i.example"), Some("x.h.example"), Some("other")];
 
 /// All paths of up to four segments.
 static UNIVERSE: LazyLock<Vec<String>> = LazyLock::new(universe);
@@ -55,9 +56,13 @@ fn matches(pattern: &Pattern, path: &str) -> Option<bool> {
     }
 }
 
-fn takes_host(pattern: &Pattern, host: Option<&str>) -> bool {
+fn takes_host(pattern: &Pattern, host: Option<&str>, all: &[Pattern]) -> bool {
     match &pattern.0.host {
         HostPattern::Any => true,
+        HostPattern::Others => {
+            let names = |other: &&Pattern| !matches!(other.0.host, HostPattern::Any | HostPattern::Others);
+            !all.iter().filter(names).any(|other| takes_host(other, host, all))
+        }
         HostPattern::Exact(name) => host == Some(name),
         HostPattern::Below(name) => host.is_some_and(|host| host.ends_with(&format!(".{name}"))),
     }
@@ -98,7 +103,7 @@ impl Sets {
 fn host_is_below(a: &HostPattern, b: &HostPattern) -> bool {
     match (a, b) {
         (HostPattern::Exact(_), HostPattern::Below(_) | HostPattern::Any)
-        | (HostPattern::Below(_), HostPattern::Any) => true,
+        | (HostPattern::Below(_) | HostPattern::Others, HostPattern::Any) => true,
         (HostPattern::Below(a), HostPattern::Below(b)) => a.len() > b.len(),
         _ => false,
     }
@@ -131,7 +136,7 @@ impl Oracle {
         let mut matching: Vec<usize> = (0..self.patterns.len())
             .filter(|&index| {
                 let pattern = &self.patterns[index];
-                takes_host(pattern, host)
+                takes_host(pattern, host, &self.patterns)
                     && pattern.0.methods.contains(method)
                     && matches(pattern, path).is_some()
             })
@@ -158,7 +163,7 @@ impl Oracle {
             return self.found(index, path);
         }
         let mut allowed = Methods::default();
-        for pattern in self.patterns.iter().filter(|pattern| takes_host(pattern, host)) {
+        for pattern in self.patterns.iter().filter(|pattern| takes_host(pattern, host, &self.patterns)) {
             if matches(pattern, path).is_some()
                 || (!path.ends_with('/') && matches(pattern, &with_slash).is_some())
             {
@@ -193,7 +198,7 @@ impl Oracle {
 
 fn pattern() -> impl Strategy<Value = Pattern> {
     let methods = prop::sample::select(vec!["", "", "GET ", "HEAD ", "PUT ", "GET,PUT ", "PUT,POST,LOCK "]);
-    let host = prop::sample::select(vec!["", "", "", "h.example", "*.example", "*.h.example"]);
+    let host = prop::sample::select(vec!["", "", "", "h.example", "*.example", "*.h.example", "*"]);
     let segment = prop::sample::select(vec!["a", "ab", "z", "a{_}", "ab{_}", "{_}"]);
     let end = prop::sample::select(vec!["", "", "/", "/{$}", "/{_...}"]);
     (methods, host, prop::collection::vec(segment, 0..4), end).prop_map(|(methods, host, segments, end)| {
@@ -238,7 +243,7 @@ proptest! {
                 let (method, host, path) = split(&conflict.sample);
                 for (_, pattern) in [&conflict.first, &conflict.second] {
                     let matches = matches(pattern, path).is_some()
-                        && takes_host(pattern, host)
+                        && takes_host(pattern, host, &oracle.patterns)
                         && pattern.0.methods.contains(&method);
                     prop_assert!(matches, "{conflict}");
                 }

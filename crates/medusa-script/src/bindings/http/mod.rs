@@ -106,7 +106,7 @@ pub(crate) const SERVER: Class = Class {
             "(pattern: string, handler: Handler | (req: Request) -> Answer, options: MountOptions?) -> Mount",
             "Mounts a handler. The pattern is `[METHODS ][host]/path`: a path that ends in `/` covers everything \
                   below it, any other matches exactly; `{name}` is one segment, `{name...}` the rest, `{$}` the very \
-                  end; GET serves HEAD; the most specific pattern wins, whatever the order; two that clash are an error. \
+                  end; `*.example.com/` is every host below that, `*/` every host that no other pattern names; GET serves HEAD; the most specific pattern wins, whatever the order; two that clash are an error. \
                   A function runs in the main VM, where every global of the script is at hand; a handler from a file \
                   (`medusa.handler.script`) runs on every core.",
         ),
