@@ -304,6 +304,21 @@ fn where_too_many_wait_the_next_is_told_when_to_come_under_load() {
 }
 
 #[test]
+fn one_behind_another_lets_those_through_whom_both_know() {
+    let site = Site::script(&format!(
+        "web = medusa.http.server {{ listen = '127.0.0.1:0' }}
+        local all, admins = medusa.auth.users {{ ada = '{SECRET}', zoe = '{SECRET}' }}, medusa.auth.users {{ ada = '{SECRET}' }}
+        local admin = medusa.handler.auth(admins, function(req) return `{{req.user}} {{req.headers.authorization}}` end)
+        web:mount('/', medusa.handler.auth(all, admin, {{ pass_authorization = true }}))"
+    ));
+    let server = start(&site);
+    let mut client = server.connect();
+    assert_eq!(as_user(&mut client, "/", "ada", "secret").text(), "ada nil");
+    assert_eq!(as_user(&mut client, "/", "zoe", "secret").status, 401);
+    assert_eq!(client.get("/").status, 401);
+}
+
+#[test]
 fn a_table_of_users_is_as_good_and_what_cannot_be_is_an_error() {
     let site = Site::script(&format!(
         "web = medusa.http.server {{ listen = '127.0.0.1:0' }}
@@ -320,6 +335,10 @@ fn a_table_of_users_is_as_good_and_what_cannot_be_is_an_error() {
         ("medusa.auth.htpasswd(1)", "the file must be a string"),
         ("medusa.handler.auth({}, function() end)", "the users must come from medusa.auth.htpasswd"),
         ("medusa.handler.auth(medusa.auth.users {}, 1)", "a handler must be a function"),
+        (
+            "local users = medusa.auth.users {} medusa.handler.auth(users, medusa.handler.compress(medusa.handler.auth(users, function() end)))",
+            "behind it is another, which would find no credentials; give this one `pass_authorization = true`",
+        ),
         ("medusa.handler.auth(medusa.auth.users {}, function() end, { realm = '' })", "cannot be sent"),
         (
             "medusa.handler.auth(medusa.auth.users {}, function() end, { realms = 'x' })",

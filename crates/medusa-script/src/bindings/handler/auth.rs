@@ -13,6 +13,8 @@ use crate::docs::{Class, Item, main_item};
 use crate::options::Options;
 
 const FUNCTION: &str = "medusa.handler.auth";
+/// Its kind, in the status.
+const KIND: &str = "handler.auth";
 
 pub(super) const DOC: Item = main_item(
     FUNCTION,
@@ -35,7 +37,8 @@ pub(super) const OPTIONS: Class = Class {
         main_item(
             "pass_authorization",
             "boolean?",
-            "Whether the handler sees the field `Authorization`, with the password in it. Default false.",
+            "Whether the handler sees the field `Authorization`, with the password in it; another `auth` behind this one needs it. \
+             The user is the one whom the outer has found. Default false.",
         ),
     ],
     methods: &[],
@@ -53,9 +56,13 @@ pub(super) fn auth(lua: &Lua, (users, inner, options): (Value, Value, Value)) ->
             .unwrap_or(defaults.pass_authorization),
     };
     given.finish()?;
+    if !options.pass_authorization && HandlerValue::of(lua, &inner)?.has(KIND) {
+        let why = "behind it is another, which would find no credentials; give this one `pass_authorization = true`";
+        return Err(fail(lua, format!("{FUNCTION}: {why}")));
+    }
     let challenge = Challenge::new(&options).map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))?;
     // The address tells them from others: the wrapper keeps them, so nobody else comes to be there.
     let key = format!("{:p}\0{options:?}", Arc::as_ptr(&users));
-    Wrapper::new("handler.auth", &key, move |inner| Auth::new(inner, Arc::clone(&users), challenge.clone()))
+    Wrapper::new(KIND, &key, move |inner| Auth::new(inner, Arc::clone(&users), challenge.clone()))
         .around(lua, &inner)
 }

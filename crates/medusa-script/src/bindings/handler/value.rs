@@ -38,6 +38,16 @@ impl HandlerValue {
         }
     }
 
+    /// Whether it is of a kind, or stands before one that is.
+    pub(super) fn has(&self, kind: &str) -> bool {
+        match self {
+            Self::Made(handler) => made_has(handler, kind),
+            Self::Blueprint(blueprint) => {
+                blueprint.kind() == kind || blueprint.inner().iter().any(|inner| inner.has(kind))
+            }
+        }
+    }
+
     /// Where its first function comes from, if it has one.
     pub(super) fn origin(&self) -> Option<Arc<str>> {
         match self {
@@ -74,6 +84,10 @@ impl UserData for HandlerValue {
             })
         });
     }
+}
+
+fn made_has(handler: &Arc<dyn Handler>, kind: &str) -> bool {
+    handler.status().kind == kind || handler.inner().iter().any(|inner| made_has(inner, kind))
 }
 
 fn no_handler(lua: &Lua, given: &Value) -> mlua::Error {

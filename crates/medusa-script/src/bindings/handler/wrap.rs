@@ -170,6 +170,14 @@ impl Blueprint {
         }
     }
 
+    /// What it stands before.
+    pub(super) fn inner(&self) -> &[HandlerValue] {
+        match &self.planned {
+            Planned::Function(_) => &[],
+            Planned::Wrapper { inner, .. } => inner,
+        }
+    }
+
     /// The handler to be mounted.
     pub(super) fn handler(&self, lua: &Lua) -> mlua::Result<Arc<dyn Handler>> {
         if let Some(made) = self.made.borrow().as_ref().and_then(Weak::upgrade) {
