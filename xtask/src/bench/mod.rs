@@ -7,6 +7,7 @@
 //! [`BENCHES`].
 
 mod compare;
+mod handlers;
 mod http;
 mod idle;
 mod live;
@@ -62,11 +63,12 @@ struct Bench {
 }
 
 /// Every bench, in the order of the help.
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 8] = [
     Bench { name: "http", run: http::run, rounds: 5, seconds: 5, takes: &["--case", "--against"] },
     Bench { name: "websocket", run: websocket::run, rounds: 5, seconds: 5, takes: &[] },
     Bench { name: "idle", run: idle::run, rounds: 1, seconds: 15, takes: &["--case", "--connections"] },
     Bench { name: "log", run: log::run, rounds: 3, seconds: 5, takes: &["--case"] },
+    Bench { name: "handlers", run: handlers::run, rounds: 1, seconds: 1, takes: &[] },
     Bench { name: "preempt", run: preempt::run, rounds: 5, seconds: 5, takes: &[] },
     Bench { name: "site", run: site::run, rounds: 3, seconds: 3, takes: &[] },
     Bench { name: "live", run: live::run, rounds: 3, seconds: 20, takes: &[] },

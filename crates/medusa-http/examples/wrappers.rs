@@ -1,0 +1,109 @@
+//! What each wrapper costs a request, in nanoseconds: `cargo run --release -p medusa-http --example wrappers`.
+//!
+//! Each stands before a handler that answers from memory, and is asked for the same request over and over on one thread; what the
+//! handler takes alone is taken off. The least of several rounds counts, so that other work on the machine does not.
+
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use medusa_http::handlers::concurrency::Concurrency;
+use medusa_http::handlers::cors::{Cors, CorsOptions, CorsRules};
+use medusa_http::handlers::csrf::Csrf;
+use medusa_http::handlers::errors::{ErrorPage, ErrorPages, ErrorStatus, Errors};
+use medusa_http::handlers::first::First;
+use medusa_http::handlers::headers::{Changes, Headers};
+use medusa_http::handlers::limit::{LimitKey, LimitOptions, RateLimit};
+use medusa_http::handlers::log::Log;
+use medusa_http::handlers::rewrite::{Rewrite, RewriteOptions};
+use medusa_http::handlers::timeout::Timeout;
+use medusa_http::{Handler, HandlerFuture, Head, Request, RequestBody, Response};
+use medusa_proto::status::Status;
+
+const ROUNDS: u32 = 15;
+const REQUESTS: u32 = 200_000;
+
+/// Answers at once.
+#[derive(Debug)]
+struct Fine;
+
+impl Handler for Fine {
+    fn handle(&self, _request: Request) -> HandlerFuture<'_> {
+        Box::pin(std::future::ready(Ok(Response::text("fine"))))
+    }
+
+    fn status(&self) -> Status {
+        Status::new("fine", "")
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let fine = || Arc::new(Fine) as Arc<dyn Handler>;
+    let mut changes = Changes::default();
+    changes.set(b"cache-control", b"no-store")?;
+    changes.remove(b"x-powered-by")?;
+    let often = LimitOptions { rate: 1e6, burst: 1_000_000, key: LimitKey::Address };
+    let pages = ErrorPages {
+        pages: vec![ErrorPage { status: ErrorStatus::Class(5), handler: 0, file: None }],
+        intercept: false,
+    };
+    let prefix = RewriteOptions { strip_prefix: "/app".to_owned(), add_prefix: "/v1".to_owned() };
+    let wrappers: Vec<(&str, Arc<dyn Handler>)> = vec![
+        ("limit", Arc::new(RateLimit::new(vec![fine()], often))),
+        ("concurrency", Arc::new(Concurrency::new(fine(), NonZeroU32::MAX))),
+        ("timeout", Arc::new(Timeout::new(fine(), Duration::from_secs(30)))),
+        ("headers", Arc::new(Headers::new(fine(), changes))),
+        ("cors", Arc::new(Cors::new(fine(), CorsRules::new(CorsOptions::default())?.into()))),
+        ("csrf", Arc::new(Csrf::new(fine(), Arc::default()))),
+        ("rewrite", Arc::new(Rewrite::new(fine(), prefix))),
+        ("first", Arc::new(First::new(vec![fine(), fine()]))),
+        ("errors", Arc::new(Errors::new(vec![fine(), fine()], pages.into()))),
+        ("log", Arc::new(Log::new(fine(), None))),
+    ];
+    let alone = least(&fine()).await;
+    println!("{:<12} {alone:>6.0} ns alone", "handler");
+    for (name, wrapper) in wrappers {
+        let cost = (least(&wrapper).await - alone).max(0.0);
+        println!("{name:<12} {cost:>6.0} ns each request");
+    }
+    Ok(())
+}
+
+/// The least time of a request, in nanoseconds.
+async fn least(handler: &Arc<dyn Handler>) -> f64 {
+    let mut least = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        for _ in 0..REQUESTS {
+            let body = RequestBody::from_bytes(Bytes::new());
+            let answered = handler.handle(Request { head: head(), body }).await;
+            assert!(std::hint::black_box(answered).is_ok_and(|answer| answer.status.is_success()));
+        }
+        least = least.min(begun.elapsed().as_nanos() as f64 / f64::from(REQUESTS));
+    }
+    least
+}
+
+/// That of a browser's request.
+fn head() -> Arc<Head> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("host", "www.example.com"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+        ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+        ("accept-language", "en-US,en;q=0.5"),
+        ("accept-encoding", "gzip, deflate, br, zstd"),
+        ("sec-fetch-site", "same-origin"),
+        ("cookie", "session=0123456789abcdef"),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    let mut head = Head::new(Method::GET, http::Uri::from_static("/app/page?x=1"));
+    head.headers = headers;
+    head.into()
+}
