@@ -34,6 +34,10 @@ pub(super) fn send(
     if version == Version::HTTP_2 {
         headers.remove(header::CONNECTION);
     }
+    // Whatever a handler, or a wrapper that gave its answer another status, has said about it (RFC 9110 §8.6, §15.3.6).
+    if status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let body = if status == StatusCode::RESET_CONTENT { Body::Empty } else { body };
     if version == Version::HTTP_10 && body.len().is_none() {
         // Its end is the connection's.

@@ -1,8 +1,8 @@
 //! `medusa.handler.headers`: the fields of what another handler answers, as a client sees them.
 
-use medusa_testkit::{Response, Site, WebSocket};
+use medusa_testkit::{Response, Site, WebSocket, curl};
 
-use super::support::start;
+use super::support::{start, web};
 
 const SITE: &str = r#"
 web = medusa.http.server { listen = "127.0.0.1:0" }
@@ -32,6 +32,33 @@ const SOCKET: &str = "return function(req) return req:websocket(function(ws) for
 
 fn site() -> Site {
     Site::script(SITE).file("public/a", "hello").file("socket.luau", SOCKET)
+}
+
+/// A function that stands before files says that there is nothing: HTTP/1.1 had a length then, and HTTP/2 a broken stream.
+#[test]
+fn an_answer_that_is_made_one_of_no_content_has_none() {
+    let script = r#"
+        web:mount("/{status}/", medusa.handler.wrap(function(req, next)
+            req.tail = "a"
+            local answer = next(req)
+            answer.status = tonumber(req.params.status)
+            return answer
+        end, medusa.handler.files("public")))
+    "#;
+    let site = web(script).file("public/a", "hello");
+    let server = start(&site);
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        for (status, length, content) in
+            [(204, None, ""), (205, Some("0"), ""), (304, Some("5"), ""), (201, Some("5"), "hello")]
+        {
+            let answer = curl(["-i", version, &server.url(&format!("/{status}/"))]).said();
+            let answer = answer.replace('\r', "").to_ascii_lowercase();
+            let told = answer.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let body = answer.split_once("\n\n").map_or("", |(_, body)| body);
+            assert_eq!((told, body), (length, content), "{answer}");
+            assert!(answer.lines().next().is_some_and(|line| line.contains(&status.to_string())), "{answer}");
+        }
+    }
 }
 
 /// The values of a field, in their order.
