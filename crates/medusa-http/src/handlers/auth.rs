@@ -119,8 +119,15 @@ impl Auth {
         };
         match verdict {
             Verdict::Right(user) => {
-                // If there is one already, another such wrapper has set it.
-                let _known = request.head.user.set(user);
+                // Another such wrapper around this one has found out the same.
+                if let Err(user) = request.head.user.set(user)
+                    && request.head.user.get() != Some(&user)
+                {
+                    return Err(HandlerError::internal(
+                        "medusa.handler.auth: what stands before it has said already that somebody else asks; let it say who asks \
+                         only where nothing behind it checks that",
+                    ));
+                }
             }
             Verdict::Wrong if is_token => {
                 return Ok(unauthorized([&self.challenge.wrong_token]));

@@ -81,6 +81,30 @@ fn who_is_known_is_let_through() {
     assert_eq!((&status[0]["wrong_passwords"], &status[0]["logins"]), (&2.into(), &5.into()), "{status:?}");
 }
 
+/// A field of the request stood in the log, and before the handler, in the place of the user whose password was checked.
+#[test]
+fn nobody_says_who_asks_before_that_is_checked() {
+    let site = web(r#"
+        users = medusa.auth.htpasswd("users.htpasswd")
+        web:mount("/{$}", medusa.handler.wrap(function(req, next)
+            req.user = req.headers["x-remote-user"]
+            return next(req)
+        end, medusa.handler.auth(users, function(req) return req.user end)))
+    "#)
+    .file("users.htpasswd", format!("ada:{SECRET}\n"));
+    let server = start(&site);
+    let ask = |user: Option<&str>| {
+        let login = basic("ada", "secret");
+        let fields = user.map(|user| ("X-Remote-User", user)).into_iter().chain([("Authorization", &*login)]);
+        let answer = server.connect().request("GET", "/", &fields.collect::<Vec<_>>());
+        (answer.status, answer.text())
+    };
+    assert_eq!(ask(None), (200, "ada".to_owned()));
+    assert_eq!(ask(Some("ada")), (200, "ada".to_owned()));
+    assert_eq!(ask(Some("root")).0, 500);
+    server.stderr().wait_for("has said already that somebody else asks");
+}
+
 #[test]
 fn the_example_of_the_guide_is_for_members() {
     let site = web(guide_example("## Users and passwords\n"))
