@@ -7,8 +7,9 @@
 //!
 //! A client has its place in one *bucket*. Where all places there are taken, the one that would be free soonest is
 //! given up: that of who has asked for least. So whoever is at the limit is forgotten last, and to make the table
-//! forget somebody others have to ask for more. All IPv6 networks of one site (/48) share a bucket: whoever has a /48
-//! to choose addresses from cannot fill the table with them.
+//! forget somebody others have to ask for more. All IPv6 networks of one site (/48) share a bucket, and those that find
+//! no free place there are counted as one client: whoever has a /48 to choose addresses from neither fills the table with
+//! them nor begins anew with each.
 //!
 //! **Invariant:** memory is what it is from the first request on, whoever comes.
 
@@ -137,11 +138,20 @@ impl Table {
 
     /// Counts a request at `now`, in nanoseconds since some time that stays.
     pub(super) fn take(&self, who: Who<'_>, now: u64, rate: AllowedRate) -> Taken {
-        let client = self.client(who);
-        let at = who.site().map_or(client, |site| self.hasher.hash_one(site));
-        let mut places = self.buckets[at as usize % BUCKETS].lock();
+        let mut client = self.client(who);
+        let site = who.site().map(|site| self.hasher.hash_one(site));
+        let mut places = self.buckets[site.unwrap_or(client) as usize % BUCKETS].lock();
         let mut forgotten = false;
-        let known = places.iter().position(|place| place.client == client);
+        let place_of =
+            |places: &[TablePlace; PLACES], client| places.iter().position(|place| place.client == client);
+        let mut known = place_of(&places, client);
+        if let Some(others_of_site) = site
+            && known.is_none()
+            && places.iter().all(|place| place.free_at > now)
+        {
+            client = others_of_site;
+            known = place_of(&places, client);
+        }
         let place = known.unwrap_or_else(|| {
             let soonest = places.iter().enumerate().min_by_key(|(_, place)| place.free_at);
             let (soonest, free_at) = soonest.map_or((0, 0), |(at, place)| (at, place.free_at));
@@ -226,8 +236,19 @@ mod tests {
             let address = host(&format!("2001:db8:1:{n:x}::1"));
             table.take(address, 1, rate) == Taken::ForAnother
         });
-        assert!(forgotten.count() > 65_000, "it is its own that are forgotten, and it is told");
+        assert_eq!(forgotten.count(), 1, "the others are one client, which has the place of one of them");
         assert!(others.iter().all(|&other| allowed(&table, other, 2, rate, 9) == 0), "nobody else is");
+    }
+
+    /// A line at home often has 256 of them.
+    #[test]
+    fn a_site_of_many_networks_does_not_begin_anew_with_each() {
+        for networks in [16, 17, 256, 65_536] {
+            let (table, rate) = (Table::new(), AllowedRate::new(1.0, 2));
+            let asked = (0..200_000).map(|n| host(&format!("2001:db8:1:{:x}::1", n % networks)));
+            let allowed = asked.filter(|&who| !matches!(table.take(who, 1, rate), Taken::No { .. })).count();
+            assert!((2 * PLACES..=2 * (PLACES + 1)).contains(&allowed), "{networks}: {allowed}");
+        }
     }
 
     #[test]
