@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-use medusa_testkit::{H2Load, Load, Numbered, Process, Signal, Site, wait};
-use tempfile::TempDir;
+use medusa_testkit::{H2Load, Load, Numbered, Signal, Site, wait};
 
-use super::support::{MEDUSA, start};
+use super::support::{MEDUSA, SmallDisk, start};
 
 /// A server that logs to `logs/access.log` with these options.
 fn logging(options: &str) -> Site {
@@ -282,30 +281,6 @@ fn a_deleted_file_is_made_anew() {
     assert!(!lines(&site.at("logs")).is_empty());
     let meta = fs::metadata(site.at("logs/access.log")).expect("a file");
     assert_eq!(meta.permissions().mode() & 0o777, 0o600);
-}
-
-/// A file system of its own, of so many KiB. Gone with the value.
-struct SmallDisk {
-    /// Holds it: a process that nobody else shares it with.
-    holder: Process,
-    mounted: TempDir,
-}
-
-impl SmallDisk {
-    fn new(kib: u32) -> Self {
-        let mounted = tempfile::tempdir().expect("a directory");
-        let at = mounted.path().display();
-        let mount = format!("mount -t tmpfs -o size={kib}k tmpfs '{at}' && echo mounted && exec sleep 600");
-        let holder = Process::start(Command::new("unshare").args(["-rm", "sh", "-c", &mount]));
-        holder.stdout().wait_for("mounted");
-        Self { holder, mounted }
-    }
-
-    /// Its path for others.
-    fn path(&self) -> PathBuf {
-        let inside = self.mounted.path().strip_prefix("/").expect("an absolute path");
-        Path::new("/proc").join(self.holder.pid().to_string()).join("root").join(inside)
-    }
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! What most tests begin with.
 
-use medusa_testkit::{Medusa, Server, Session, Site, Tmux, wait};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use medusa_testkit::{Medusa, Process, Server, Session, Site, Tmux, wait};
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// The program under test.
 pub(crate) const MEDUSA: Medusa = Medusa::new(env!("CARGO_BIN_EXE_medusa"));
@@ -47,6 +51,31 @@ pub(crate) fn unnumbered(text: &str) -> String {
     let first = parts.next().unwrap_or_default().to_owned();
     let rest = parts.map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit() || c == '/'));
     rest.fold(first, |text, part| text + "statement" + part)
+}
+
+/// A file system of its own, of so many KiB. Gone with the value.
+pub(crate) struct SmallDisk {
+    /// Holds it: a process that nobody else shares it with.
+    holder: Process,
+    mounted: TempDir,
+}
+
+impl SmallDisk {
+    #[track_caller]
+    pub(crate) fn new(kib: u32) -> Self {
+        let mounted = tempfile::tempdir().expect("a directory");
+        let at = mounted.path().display();
+        let mount = format!("mount -t tmpfs -o size={kib}k tmpfs '{at}' && echo mounted && exec sleep 600");
+        let holder = Process::start(Command::new("unshare").args(["-rm", "sh", "-c", &mount]));
+        holder.stdout().wait_for("mounted");
+        Self { holder, mounted }
+    }
+
+    /// Its path for others.
+    pub(crate) fn path(&self) -> PathBuf {
+        let inside = self.mounted.path().strip_prefix("/").expect("an absolute path");
+        Path::new("/proc").join(self.holder.pid().to_string()).join("root").join(inside)
+    }
 }
 
 /// A statement that shows what comes for as long as it runs, as lines of JSON.
