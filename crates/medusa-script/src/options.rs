@@ -9,7 +9,7 @@ use medusa_proto::shown::ShortNumber;
 use mlua::{FromLua, Function, Lua, LuaString, MultiValue, Table, Value};
 
 use crate::call_site::fail;
-use crate::print::{LARGEST, as_number, kind, show, whole};
+use crate::print::{LARGEST, as_number, as_whole, kind, show, whole};
 
 /// Kinds that are asked for by their own name.
 const PLAIN: [&str; 4] = ["string", "number", "boolean", "table"];
@@ -198,6 +198,19 @@ impl<'a> Options<'a> {
                 _ => format!(" of at least {least}"),
             };
             self.wrong(key, format_args!("a whole number{range}, not {}", ShortNumber(number)))
+        })
+    }
+
+    /// The option `key`, a number of bytes or a text like `"64MiB"`.
+    pub(crate) fn size(&mut self, key: &'static str, least: u64) -> mlua::Result<Option<u64>> {
+        let Some(value) = self.get::<Value>(key, "a size")? else { return Ok(None) };
+        let bytes = match &value {
+            Value::String(text) => medusa_log::size(&text.to_string_lossy()),
+            other => as_whole(other, ..),
+        };
+        bytes.filter(|&bytes| bytes >= least).map(Some).ok_or_else(|| {
+            let shown = show(&value);
+            self.wrong(key, format_args!("a size such as \"64MiB\", at least {least} bytes, not {shown}"))
         })
     }
 

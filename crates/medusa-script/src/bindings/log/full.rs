@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use medusa_log::{QueueOptions, SpillOptions, WhenFull};
-use mlua::{Lua, Value};
+use mlua::Lua;
 
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Item, main_item};
 use crate::options::Options;
-use crate::print::{as_whole, show};
 
 pub(super) const WHEN_FULL: Item = main_item(
     "when_full",
@@ -55,8 +54,8 @@ pub(super) fn queue_options(
     let default = QueueOptions::default();
     let choice = given.get::<String>("when_full", "a string")?;
     let records = given.whole("queue", QueueOptions::MIN_RECORDS as u64..)?;
-    let bytes = size(lua, given, function, "queue_bytes", 1)?;
-    let spill_bytes = size(lua, given, function, "spill_bytes", SpillOptions::MIN_BYTES)?;
+    let bytes = given.size("queue_bytes", 1)?;
+    let spill_bytes = given.size("spill_bytes", SpillOptions::MIN_BYTES)?;
     let choice = choice.map_or(Ok(FullPolicy::DropNew), |text| choice_of(&text));
     let choice = choice.map_err(|problem| fail(lua, format!("{function}: {problem}")))?;
     if spill_bytes.is_some() && choice != FullPolicy::Spill {
@@ -135,31 +134,6 @@ fn spill_root(lua: &Lua, function: &str) -> mlua::Result<PathBuf> {
             ),
         )),
     }
-}
-
-/// A number of bytes, or a text like `"64MiB"`.
-fn size(
-    lua: &Lua,
-    given: &mut Options<'_>,
-    function: &str,
-    key: &'static str,
-    least: u64,
-) -> mlua::Result<Option<u64>> {
-    let Some(value) = given.get::<Value>(key, "a size")? else { return Ok(None) };
-    let bytes = match &value {
-        Value::String(text) => medusa_log::size(&text.to_string_lossy()),
-        other => as_whole(other, ..),
-    };
-    let problem = || {
-        let shown = show(&value);
-        fail(
-            lua,
-            format!(
-                "{function}: `{key}` must be a size such as \"64MiB\", at least {least} bytes, not {shown}"
-            ),
-        )
-    };
-    bytes.filter(|&bytes| bytes >= least).map(Some).ok_or_else(problem)
 }
 
 #[cfg(test)]
