@@ -172,7 +172,7 @@ impl HandlerError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, false, source.into())
     }
 
-    /// The client is to blame: a 4xx of the caller's choice, or a 503 where it asks for more than there is.
+    /// The client is to blame: a 4xx of the caller's choice, or a 503 or 507 where it asks for more than there is.
     pub fn client(status: StatusCode, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::new(status, true, source.into())
     }

@@ -123,7 +123,7 @@ impl Response {
         let status = error.status();
         let mut response = if error.is_busy() {
             Self::busy()
-        } else if error.blames_client() && status.is_client_error() {
+        } else if error.blames_client() {
             Self::refusal(status, &error.to_string())
         } else {
             Self::page(status)

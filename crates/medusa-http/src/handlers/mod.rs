@@ -13,6 +13,7 @@ pub mod headers;
 pub mod limit;
 pub mod log;
 mod origin_list;
+pub mod put;
 pub mod redirect;
 pub mod rewrite;
 #[cfg(test)]

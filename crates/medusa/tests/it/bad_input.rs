@@ -31,7 +31,7 @@ const WRONG: &[Wrong] = &[
     Wrong {
         script: "web:mount('/', medusa.handler.files('loop'))",
         place: "site.luau:2:",
-        expected: &["cannot serve files from", "loop"],
+        expected: &["cannot read the directory", "loop"],
     },
     // A handler file.
     Wrong {

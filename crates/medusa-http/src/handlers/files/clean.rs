@@ -8,7 +8,7 @@
 
 use std::io;
 
-use super::root::{OpenedPath, RootDirectory};
+use crate::store::{OpenedPath, RootDirectory};
 
 const HTML: &[u8] = b".html";
 

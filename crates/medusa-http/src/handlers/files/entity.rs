@@ -4,75 +4,16 @@
 //! response never mixes the fields of one state with the content of another.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use medusa_net::descriptors::SharedFile;
 use medusa_proto::coding::Coding;
-use rustix::fs::Stat;
 
 use crate::body::Body;
 use crate::file_body::FileBody;
-
-/// A mark that tells one state of a file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct FileStamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// Seconds since 1970, nanoseconds.
-    modified: (i64, i64),
-    /// As `modified`, but nobody can set it back: it also moves when only the content changes and the rest is forged.
-    changed: (i64, i64),
-}
-
-impl From<&Stat> for FileStamp {
-    fn from(stat: &Stat) -> Self {
-        Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            size: stat.st_size.try_into().unwrap_or(0),
-            modified: (stat.st_mtime, stat.st_mtime_nsec as i64),
-            changed: (stat.st_ctime, stat.st_ctime_nsec as i64),
-        }
-    }
-}
-
-impl FileStamp {
-    pub(super) fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Its times and size: all but what is of this machine alone.
-    pub(super) fn shown(&self) -> String {
-        let nanos = |(seconds, nanos): (i64, i64)| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        format!("{:x}-{:x}-{:x}", nanos(self.modified), self.size, nanos(self.changed))
-    }
-
-    /// Whether the file was modified before the one of the `other` stamp.
-    pub(super) fn is_older_than(&self, other: &Self) -> bool {
-        self.modified < other.modified
-    }
-
-    /// The time when the file was last modified; `None` for a time before 1970 or after `now`, which no client must
-    /// be told ([RFC 9110 §8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
-    fn modified(&self, now: SystemTime) -> Option<SystemTime> {
-        let since = Duration::new(self.modified.0.try_into().ok()?, self.modified.1.try_into().ok()?);
-        SystemTime::UNIX_EPOCH.checked_add(since).filter(|modified| *modified <= now)
-    }
-
-    /// Whether a later change is sure to give another stamp. Kernels note times in ticks of up to 10 ms, so a file that
-    /// changed just now may change again and show the same time.
-    pub(super) fn is_settled(&self, now: SystemTime) -> bool {
-        const TICK: Duration = Duration::from_millis(20);
-        let (Ok(seconds), Ok(nanos)) = (self.changed.0.try_into(), self.changed.1.try_into()) else {
-            return true;
-        };
-        let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos));
-        changed.is_some_and(|changed| now.duration_since(changed).is_ok_and(|age| age > TICK))
-    }
-}
+use crate::store::FileStamp;
 
 /// The content of an entity, by where it is.
 #[derive(Debug)]
@@ -129,7 +70,7 @@ impl Entity {
     ) -> Self {
         let len = match &content {
             Content::Bytes(bytes) => bytes.len() as u64,
-            Content::File(_) => stamp.size,
+            Content::File(_) => stamp.size(),
         };
         let stamp_is_sure = is_whole && stamp.is_settled(now);
         Self {
@@ -187,10 +128,12 @@ fn last_modified(modified: SystemTime) -> Option<(HeaderValue, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn stamp(modified: i64, changed: i64) -> FileStamp {
-        FileStamp { device: 1, inode: 10, size: 4, modified: (modified, 5), changed: (changed, 0) }
+        FileStamp::of_times((modified, 5), (changed, 0), 4)
     }
 
     fn entity(stamp: FileStamp, now: u64) -> Entity {

@@ -16,16 +16,14 @@ use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::cache::{self, Form};
 use super::clean;
-use super::entity::{Content, Entity, FileStamp, Metadata, Trust};
+use super::entity::{Content, Entity, Metadata, Trust};
 use super::listing::{self, Listings, View};
 use super::mime;
 use super::offers::{Found, LONGEST, Offers};
 use super::options::{FilesError, FilesOptions};
-use super::root::{OpenedPath, Root, RootDirectory, Wait};
 use super::shared;
-use super::tag;
-use super::target::Target;
 use crate::handlers::compress::{self, types};
+use crate::store::{FileStamp, OpenedPath, Root, RootDirectory, Target, Wait, tag};
 
 /// The place of files, and how they are served.
 #[derive(Debug)]

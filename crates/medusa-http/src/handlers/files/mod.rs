@@ -2,10 +2,10 @@
 //!
 //! A request passes these steps:
 //!
-//! 1. [`target`]: what is left of the path below the mount becomes a relative path, or nothing at all.
+//! 1. [`Target`]: what is left of the path below the mount becomes a relative path, or nothing at all.
 //! 2. [`cache`]: a small file this worker has looked at lately is answered right away, without a system call; so is a path
 //!    where nothing was.
-//! 3. [`load`]: the path is opened *below the root* ([`root`]), and becomes a file, a directory's index file, a listing
+//! 3. [`load`]: the path is opened *below the root* ([`Root`]), and becomes a file, a directory's index file, a listing
 //!    ([`listing`]), a redirect to another spelling of the path ([`clean`]), or nothing. On the worker, as long as the
 //!    kernel answers from its caches; else on the blocking pool. What is too large to be read at once stays open while
 //!    it is sent, once for all who want it ([`shared`]).
@@ -26,10 +26,7 @@ mod multipart;
 mod offers;
 mod options;
 mod respond;
-mod root;
 mod shared;
-mod tag;
-mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -49,7 +46,9 @@ use crate::handler::{Handler, HandlerError, HandlerFuture};
 use crate::request::{Head, Request};
 use crate::response::Response;
 use crate::router::{encode_segment, with_slash};
+use crate::store::{Edition, Root, Target, Wait};
 
+pub(crate) use cache::LARGEST;
 pub use options::{CacheRule, FilesError, FilesOptions};
 
 use cache::{Cache, CompressionJob, Form, Lookup, Revalidation};
@@ -57,14 +56,12 @@ use entity::Entity;
 use listing::{AT_ONCE, Listings, Page, View};
 use load::{Loaded, Place, Requester};
 use offers::{Found, Offer};
-use root::{Root, Wait};
-use target::Target;
 
 /// The handler: GET and HEAD for the files below a directory.
 ///
 /// The directory can be replaced as a whole (`mv`, or a symbolic link that is switched) while the server runs. That is seen
 /// within 50 ms, and so are changes to small files, and files that were asked for before they were there; without a cache, at
-/// once.
+/// once, as is what the server itself publishes.
 #[derive(Debug)]
 pub struct Files {
     place: Arc<Place>,
@@ -124,6 +121,7 @@ impl Files {
     }
 
     fn look_up(&self, head: &Head, target: &Target<'_>, goal: Goal) -> Result<Response, Waits<'_>> {
+        let edition = Edition::now();
         let check = match self.cache.slot().look_up(&target.path, Instant::now()) {
             Lookup::Fresh(found) => return self.answer(head, &found, goal),
             Lookup::Stale(check) => Some(check),
@@ -136,7 +134,7 @@ impl Files {
         // An error is left to the blocking pool, too: it has it again, and tells.
         let known = check.as_ref().map(Revalidation::found);
         match goal.load(&self.place, target, known, by(head, Wait::Never)) {
-            Ok(loaded) => self.loaded(head, target, loaded, goal),
+            Ok(loaded) => self.loaded(head, target, (loaded, edition), goal),
             Err(_would_block) => Err(Waits::Load { target: target.to_owned(), check, goal }),
         }
     }
@@ -148,21 +146,21 @@ impl Files {
         may_be.then(|| View::of(head, &self.place.options)).and_then(page)
     }
 
-    /// Answers with what was found, and keeps it.
+    /// Answers with what was found, when at least that edition was there, and keeps it.
     fn loaded(
         &self,
         head: &Head,
         target: &Target<'_>,
-        loaded: Loaded,
+        (loaded, edition): (Loaded, Edition),
         goal: Goal,
     ) -> Result<Response, Waits<'_>> {
         let slot = self.cache.slot();
         if let Loaded::File(found) = loaded {
-            slot.put(&target.path, &found, Instant::now());
+            slot.put(&target.path, &found, Instant::now(), edition);
             return self.answer(head, &found, goal);
         }
         match (&loaded, goal) {
-            (Loaded::Nothing, Goal::Asked) => slot.put_nothing(&target.path, Instant::now()),
+            (Loaded::Nothing, Goal::Asked) => slot.put_nothing(&target.path, Instant::now(), edition),
             _ => slot.remove(&target.path),
         }
         match (loaded, goal) {
@@ -228,12 +226,13 @@ impl Files {
                     let place = Arc::clone(&self.place);
                     let known = check.as_ref().map(|check| Arc::clone(check.found()));
                     let by = by(&head, Wait::ForDisk);
+                    let edition = Edition::now();
                     let (loaded, target) = on_pool(move || {
                         let loaded = goal.load(&place, &target, known.as_ref(), by)?;
                         Ok((loaded, target))
                     })
                     .await?;
-                    self.loaded(&head, &target, loaded, goal)
+                    self.loaded(&head, &target, (loaded, edition), goal)
                 }
                 Waits::List { target, view } => {
                     // Never closed.
@@ -243,13 +242,14 @@ impl Files {
                         return Ok(respond::listing(page));
                     }
                     let place = Arc::clone(&self.place);
+                    let edition = Edition::now();
                     let (loaded, target) = on_pool(move || {
                         // It is read to its end, though nobody may wait for it any more.
                         let _permit = permit;
                         Ok((place.list(&target, *view)?, target))
                     })
                     .await?;
-                    self.loaded(&head, &target, loaded, Goal::Asked)
+                    self.loaded(&head, &target, (loaded, edition), Goal::Asked)
                 }
                 Waits::Sibling { found, coding, goal } => {
                     let (place, of) = (Arc::clone(&self.place), Arc::clone(&found));

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use http::header::{self, HeaderMap};
 use medusa_proto::coding::Coding;
 
-use super::entity::{Entity, FileStamp};
+use super::entity::Entity;
 use crate::handlers::compress;
+use crate::store::FileStamp;
 
 /// The length, in bytes, beyond which nothing is compressed while a client waits: at some 100 MB/s that takes longer
 /// than sending most of it, and the cache would hold little else. Compress it ahead of time, as `name.zst` beside it.

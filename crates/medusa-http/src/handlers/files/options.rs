@@ -1,12 +1,9 @@
 //! The options of a [`Files`](super::Files), and what can be wrong with them.
 
-use std::io;
-use std::path::PathBuf;
-
 use http::HeaderValue;
 use medusa_proto::glob::{Glob, GlobError};
 
-use super::target::Target;
+use crate::store::{RootError, Target};
 
 /// The options of [`Files`](super::Files).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,23 +112,9 @@ impl CacheRule {
 /// The reason why a directory cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
-    /// There is nothing at this path.
-    #[error("there is no directory `{}` to serve files from; create it, or correct the path", .0.display())]
-    Missing(PathBuf),
-    /// There is something, but no directory.
-    #[error("`{}` is not a directory; name the directory that holds the files", .0.display())]
-    NotDirectory(PathBuf),
-    /// The system does not let us in.
-    #[error("cannot serve files from `{}` (let the server's user read and enter it)", .path.display())]
-    Unreadable {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The kernel cannot keep a path within a directory.
-    #[error("cannot serve files safely: the system call `openat2` (Linux 5.6 or newer) does not work here")]
-    Unsupported(#[source] io::Error),
+    /// The directory cannot be served.
+    #[error(transparent)]
+    Root(#[from] RootError),
     /// An index file's name is not one.
     #[error("`{0}` is not the name of an index file; give a name without `/`, as `index.html`")]
     Index(String),

@@ -1,18 +1,17 @@
 //! From a file and a request's fields to a response: preconditions first, then ranges
 //! ([RFC 9110 §13.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2)).
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use medusa_proto::conditional::{self, ConditionalFields, ETag, Outcome, Validators};
+use medusa_proto::conditional::{self, ETag, Outcome, Validators};
 use medusa_proto::range::{self, Range, Ranges};
 
 use super::entity::{Entity, Trust};
 use super::listing::Page;
 use super::multipart::Multipart;
 use crate::budget::LEAST;
+use crate::preconditions::{self, date};
 use crate::request::Head;
 use crate::response::Response;
 
@@ -84,7 +83,7 @@ fn answer(head: &Head, entity: &Entity) -> Response {
     let etag = ETag::parse(entity.etag.as_bytes());
     let current =
         Validators { etag, last_modified: entity.last_modified.as_ref().map(|(_, seconds)| *seconds) };
-    match preconditions(&head.headers, &current) {
+    match preconditions::evaluate(&head.headers, true, Some(&current)) {
         Outcome::NotModified => not_modified(entity),
         Outcome::Failed => Response::page(StatusCode::PRECONDITION_FAILED),
         Outcome::Proceed => match ranges(head, &current, entity) {
@@ -176,18 +175,6 @@ fn with_content_range(mut response: Response, range: &str) -> Response {
     response
 }
 
-fn preconditions(headers: &HeaderMap, current: &Validators<'_>) -> Outcome {
-    let (if_match, if_none_match) =
-        (joined(headers, header::IF_MATCH), joined(headers, header::IF_NONE_MATCH));
-    let fields = ConditionalFields {
-        if_match: if_match.as_deref(),
-        if_none_match: if_none_match.as_deref(),
-        if_modified_since: date(headers.get(header::IF_MODIFIED_SINCE)),
-        if_unmodified_since: date(headers.get(header::IF_UNMODIFIED_SINCE)),
-    };
-    conditional::evaluate(true, &fields, Some(current))
-}
-
 /// The ranges of a file that are asked for. Ranges are for GET only
 /// ([RFC 9110 §14.2](https://www.rfc-editor.org/rfc/rfc9110#section-14.2)).
 fn ranges(head: &Head, current: &Validators<'_>, entity: &Entity) -> Ranges {
@@ -205,18 +192,4 @@ fn ranges(head: &Head, current: &Validators<'_>, entity: &Entity) -> Ranges {
         }
         _ => Ranges::Whole,
     }
-}
-
-/// The value of a list field; several lines of one field are one list
-/// ([RFC 9110 §5.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.3)).
-fn joined(headers: &HeaderMap, name: HeaderName) -> Option<Cow<'_, [u8]>> {
-    let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    let first = values.next()?;
-    Some(values.fold(first.into(), |list, value| [&list, &b", "[..], value].concat().into()))
-}
-
-/// A date in seconds since 1970; `None` for what is none, which the RFC has ignored.
-fn date(field: Option<&HeaderValue>) -> Option<u64> {
-    let date = httpdate::parse_http_date(field?.to_str().ok()?).ok()?;
-    Some(date.duration_since(std::time::SystemTime::UNIX_EPOCH).ok()?.as_secs())
 }

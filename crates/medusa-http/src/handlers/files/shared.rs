@@ -15,7 +15,7 @@ use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors::{FilesExhausted, OpenFile, SharedFile};
 use parking_lot::Mutex;
 
-use super::entity::FileStamp;
+use crate::store::FileStamp;
 
 /// The table is not looked through while it is this small.
 const FEW: usize = 64;

@@ -21,6 +21,7 @@ use super::*;
 use crate::body::{Body, BodyError};
 use crate::budget::LEAST;
 use crate::request::RequestBody;
+use crate::store::{FRESH, RootError, tag};
 
 /// A root with a neighbour that must not be reached.
 struct Fixture {
@@ -484,7 +485,7 @@ async fn a_change_is_seen_with_a_new_tag() {
 }
 
 /// In memory, hashed on disk, and too long to be hashed.
-const LENGTHS: [u64; 3] = [10, 1_000_000, super::tag::HASHED + 1];
+const LENGTHS: [u64; 3] = [10, 1_000_000, tag::HASHED + 1];
 
 /// A file of that length, most of it a hole, which begins with `text`; last modified long ago, as copies are.
 fn write_dated(path: &Path, text: &str, len: u64) {
@@ -529,12 +530,12 @@ async fn the_same_file_has_the_same_tag_elsewhere() {
         write_dated(&there.path("a"), "the same", len);
         let other = there.get_settled("/a").await;
         // What is too long to be hashed has a tag of its machine: safe, and not shared.
-        assert_eq!(other.field(header::ETAG) == tag, len <= super::tag::HASHED, "{len}");
+        assert_eq!(other.field(header::ETAG) == tag, len <= tag::HASHED, "{len}");
         // Touched, renamed: it is what it was.
         fs::rename(there.path("a"), there.path("b")).unwrap();
         File::open(there.path("b")).unwrap().set_modified(SystemTime::now()).unwrap();
         let moved = there.get_settled("/b").await;
-        assert_eq!(moved.field(header::ETAG) == tag, len <= super::tag::HASHED, "{len}");
+        assert_eq!(moved.field(header::ETAG) == tag, len <= tag::HASHED, "{len}");
     }
 }
 
@@ -661,8 +662,8 @@ fn roots_that_cannot_be_served_are_told() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();
     let open = |path: &str, options| Files::open(&dir.path().join(path), options).map(drop).unwrap_err();
-    assert!(matches!(open("nothing", FilesOptions::default()), FilesError::Missing(_)));
-    assert!(matches!(open("file", FilesOptions::default()), FilesError::NotDirectory(_)));
+    assert!(matches!(open("nothing", FilesOptions::default()), FilesError::Root(RootError::Missing(_))));
+    assert!(matches!(open("file", FilesOptions::default()), FilesError::Root(RootError::NotDirectory(_))));
     let index = |name: &str| FilesOptions { index: vec![name.to_owned()], ..FilesOptions::default() };
     for name in ["", "..", "a/b", "a\0"] {
         assert!(matches!(open("", index(name)), FilesError::Index(_)), "{name:?}");

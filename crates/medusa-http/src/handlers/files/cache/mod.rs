@@ -1,8 +1,8 @@
 //! Small files in memory, so that a request for one costs no system call.
 //!
 //! Each worker has a part of its own, so that workers never wait for, or share cache lines with, each other. An entry
-//! counts for [`FRESH`] without a look at the disk; then one request looks (off the worker), while the others go on
-//! with what is there.
+//! counts for [`FRESH`](crate::store::FRESH) without a look at the disk, as long as nothing is published; then one request
+//! looks (off the worker), while the others go on with what is there.
 //!
 //! A file is kept under its path; what was made of it, or lies beside it in another coding, under its path and that
 //! coding, together with the stamp of what it was made of. It is never looked at for itself: it counts as long as the
@@ -16,21 +16,18 @@ mod slot;
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::Duration;
 
 use medusa_proto::coding::Coding;
 use smallvec::SmallVec;
 
-use super::entity::FileStamp;
+use crate::store::FileStamp;
 
 use slot::OVERHEAD;
 pub(super) use slot::{Form, Lookup, Revalidation, Slot};
 
-/// The time for which an entry counts without a look at the disk.
-pub(super) const FRESH: Duration = Duration::from_millis(50);
 /// The largest file that is kept, in bytes. Larger ones are read as they are sent: next to sending them, opening them
 /// costs little.
-pub(super) const LARGEST: u64 = 64 * 1024;
+pub(crate) const LARGEST: u64 = 64 * 1024;
 /// The most files that one worker has compressed at a time. Requests for more of them get them as they are: that is
 /// done sooner than waiting.
 const COMPRESSIONS: usize = 4;

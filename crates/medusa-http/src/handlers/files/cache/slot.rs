@@ -7,9 +7,10 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, unsync};
 
-use super::super::entity::{Content, Entity, FileStamp};
+use super::super::entity::{Content, Entity};
 use super::super::offers::Found;
-use super::{FRESH, FormKey, LARGEST, Usage};
+use super::{FormKey, LARGEST, Usage};
+use crate::store::{Edition, FRESH, FileStamp};
 
 /// The size of an entry beside its content and its path: its fields, its place in the tables.
 pub(super) const OVERHEAD: usize = 1024;
@@ -102,6 +103,8 @@ struct CacheEntry {
     cached: CachedForm,
     /// The time at which it was last compared with the disk.
     checked: Cell<Instant>,
+    /// What had been published before it was: what comes later has it looked at anew.
+    edition: Cell<Edition>,
     /// A request is comparing it now.
     is_being_checked: Cell<bool>,
 }
@@ -135,8 +138,9 @@ impl Slot {
         let (lookup, is_hit) = match state.entries.get(path) {
             None => (Lookup::Miss, false),
             Some(entry) => {
-                let is_fresh = entry.is_being_checked.get()
-                    || now.saturating_duration_since(entry.checked.get()) < FRESH;
+                let is_fresh = entry.edition.get().is_current()
+                    && (entry.is_being_checked.get()
+                        || now.saturating_duration_since(entry.checked.get()) < FRESH);
                 match &entry.cached {
                     CachedForm::Found(found) if is_fresh => (Lookup::Fresh(Arc::clone(found)), true),
                     CachedForm::Found(found) => {
@@ -164,33 +168,39 @@ impl Slot {
         }
     }
 
-    /// Keeps a file that was compared with the disk at `now`, in place of any other state of it. Large files and files
-    /// that do not fit are not kept.
-    pub(in super::super) fn put(&self, path: &[u8], found: &Arc<Found>, now: Instant) {
+    /// Keeps a file that was compared with the disk at `now`, when at least `edition` was there, in place of any other state
+    /// of it. Large files and files that do not fit are not kept.
+    pub(in super::super) fn put(&self, path: &[u8], found: &Arc<Found>, now: Instant, edition: Edition) {
         if let Some(entry) = self.state.lock().entries.peek(path)
             && matches!(&entry.cached, CachedForm::Found(known) if Arc::ptr_eq(known, found))
         {
             entry.checked.set(now);
+            entry.edition.set(edition);
             return;
         }
-        self.replace(path, CachedForm::Found(Arc::clone(found)), now);
+        self.replace(path, CachedForm::Found(Arc::clone(found)), now, edition);
     }
 
-    /// Keeps that nothing was there at `now`.
-    pub(in super::super) fn put_nothing(&self, path: &[u8], now: Instant) {
-        self.replace(path, CachedForm::Nothing, now);
+    /// Keeps that nothing was there at `now`, when at least `edition` was there.
+    pub(in super::super) fn put_nothing(&self, path: &[u8], now: Instant, edition: Edition) {
+        self.replace(path, CachedForm::Nothing, now, edition);
     }
 
     /// Keeps what was made of a file of the stamp `made_of`.
     pub(in super::super) fn put_coded(&self, key: &FormKey, made_of: FileStamp, form: Form) {
-        self.replace(key, CachedForm::Coded(made_of, form), Instant::now());
+        self.replace(key, CachedForm::Coded(made_of, form), Instant::now(), Edition::now());
     }
 
-    fn replace(&self, path: &[u8], cached: CachedForm, now: Instant) {
+    fn replace(&self, path: &[u8], cached: CachedForm, now: Instant, edition: Edition) {
         if cached.entity().is_some_and(|entity| matches!(entity.content, Content::File(_))) {
             return self.remove(path);
         }
-        let entry = CacheEntry { cached, checked: Cell::new(now), is_being_checked: Cell::new(false) };
+        let entry = CacheEntry {
+            cached,
+            checked: Cell::new(now),
+            edition: Cell::new(edition),
+            is_being_checked: Cell::new(false),
+        };
         self.state.lock().entries.insert(path.into(), entry);
     }
 
@@ -281,26 +291,49 @@ mod tests {
     fn an_entry_is_fresh_for_a_while_then_one_request_checks_it() {
         let (slot, start) = (slot(1, 4), Instant::now());
         let file = found(4);
-        slot.put(b"a", &file, start);
+        slot.put(b"a", &file, start, Edition::now());
         assert!(has(&slot, b"a", start + FRESH / 2));
         let later = start + FRESH;
         let Lookup::Stale(check) = slot.look_up(b"a", later) else { panic!("still fresh") };
         assert!(has(&slot, b"a", later), "the others go on meanwhile");
-        slot.put(b"a", &file, later);
+        slot.put(b"a", &file, later, Edition::now());
         drop(check);
         assert!(has(&slot, b"a", later + FRESH / 2), "the check has renewed it");
     }
 
     #[test]
+    fn what_is_published_has_all_looked_at_anew() {
+        let (slot, now) = (slot(2, 4), Instant::now());
+        let (file, before) = (found(4), Edition::now());
+        slot.put(b"a", &file, now, before);
+        slot.put_nothing(b"b", now, before);
+        Edition::publish();
+        assert!(matches!(slot.look_up(b"b", now), Lookup::Miss));
+        let Lookup::Stale(check) = slot.look_up(b"a", now) else { panic!("as if nothing were published") };
+        assert!(
+            matches!(slot.look_up(b"a", now), Lookup::Stale(_)),
+            "nobody goes on with what was there before"
+        );
+        slot.put(b"a", &file, now, before);
+        assert!(
+            matches!(slot.look_up(b"a", now), Lookup::Stale(_)),
+            "who has looked before that has seen nothing of it"
+        );
+        slot.put(b"a", &file, now, Edition::now());
+        drop(check);
+        assert!(has(&slot, b"a", now));
+    }
+
+    #[test]
     fn that_nothing_is_there_is_known_for_a_while_and_bounded() {
         let (slot, start) = (slot(3, 100), Instant::now());
-        slot.put_nothing(b"a", start);
+        slot.put_nothing(b"a", start, Edition::now());
         assert!(matches!(slot.look_up(b"a", start + FRESH / 2), Lookup::Nothing));
         assert!(matches!(slot.look_up(b"a", start + FRESH), Lookup::Miss));
-        slot.put(b"a", &found(4), start + FRESH);
+        slot.put(b"a", &found(4), start + FRESH, Edition::now());
         assert!(has(&slot, b"a", start + FRESH), "it has come");
         for n in 0..100_u8 {
-            slot.put_nothing(&[n, n], start);
+            slot.put_nothing(&[n, n], start, Edition::now());
             assert!(has(&slot, b"a", start), "what is asked for stays");
             assert!(slot.usage().bytes <= slot.limit as u64);
         }
@@ -309,7 +342,7 @@ mod tests {
     #[test]
     fn a_cancelled_check_falls_to_the_next_request() {
         let (slot, start) = (slot(1, 4), Instant::now());
-        slot.put(b"a", &found(4), start);
+        slot.put(b"a", &found(4), start, Edition::now());
         let later = start + FRESH;
         drop(slot.look_up(b"a", later));
         assert!(matches!(slot.look_up(b"a", later), Lookup::Stale(_)));
@@ -318,10 +351,10 @@ mod tests {
     #[test]
     fn a_check_does_not_touch_the_state_that_came_after() {
         let (slot, start) = (slot(1, 4), Instant::now());
-        slot.put(b"a", &found(4), start);
+        slot.put(b"a", &found(4), start, Edition::now());
         let later = start + FRESH;
         let Lookup::Stale(old) = slot.look_up(b"a", later) else { panic!("still fresh") };
-        slot.put(b"a", &found(4), later);
+        slot.put(b"a", &found(4), later, Edition::now());
         let Lookup::Stale(new) = slot.look_up(b"a", later + FRESH) else { panic!("still fresh") };
         drop(old);
         assert!(has(&slot, b"a", later + FRESH), "the new check is still under way");
@@ -332,14 +365,14 @@ mod tests {
     fn bytes_are_bounded_and_files_in_use_stay() {
         let (slot, now) = (slot(3, 100), Instant::now());
         for path in [b"a", b"b", b"c"] {
-            slot.put(path, &found(100), now);
+            slot.put(path, &found(100), now, Edition::now());
         }
         assert!(has(&slot, b"a", now) && has(&slot, b"c", now));
-        slot.put(b"d", &found(100), now);
+        slot.put(b"d", &found(100), now, Edition::now());
         assert!(!has(&slot, b"b", now), "not asked for since it came");
         assert!(has(&slot, b"a", now) && has(&slot, b"c", now) && has(&slot, b"d", now));
         for n in 0..100_u8 {
-            slot.put(&[n], &found(usize::from(n)), now);
+            slot.put(&[n], &found(usize::from(n)), now, Edition::now());
             assert!(slot.usage().bytes <= slot.limit as u64);
         }
     }
@@ -347,10 +380,12 @@ mod tests {
     #[test]
     fn new_files_get_in_while_a_scanner_asks_for_what_is_not_there() {
         let (slot, now) = (Slot::new(4 << 20), Instant::now());
-        let scan = |from: u32, to: u32| (from..to).for_each(|n| slot.put_nothing(&n.to_be_bytes(), now));
+        let scan = |from: u32, to: u32| {
+            (from..to).for_each(|n| slot.put_nothing(&n.to_be_bytes(), now, Edition::now()));
+        };
         scan(0, 10_000);
         for path in 0..100_u8 {
-            slot.put(&[path], &found(1000), now);
+            slot.put(&[path], &found(1000), now, Edition::now());
             scan(10_000 + 10 * u32::from(path), 10_010 + 10 * u32::from(path));
             assert!(has(&slot, &[path], now), "{path}: asked for ten misses later");
         }
@@ -360,11 +395,11 @@ mod tests {
     #[test]
     fn what_is_too_large_is_not_kept() {
         let (slot, now) = (slot(1, 100), Instant::now());
-        slot.put(b"a", &found(100), now);
-        slot.put(b"b", &found(101), now);
+        slot.put(b"a", &found(100), now, Edition::now());
+        slot.put(b"b", &found(101), now, Edition::now());
         assert!(has(&slot, b"a", now) && !has(&slot, b"b", now));
         let none = Slot::new(0);
-        none.put(b"a", &found(0), now);
+        none.put(b"a", &found(0), now, Edition::now());
         assert!(!has(&none, b"a", now));
     }
 
@@ -372,7 +407,7 @@ mod tests {
     fn removal_keeps_the_others_in_place() {
         let (slot, now) = (slot(10, 10), Instant::now());
         for n in 0..10_u8 {
-            slot.put(&[n], &found(usize::from(n)), now);
+            slot.put(&[n], &found(usize::from(n)), now, Edition::now());
         }
         for n in [0_u8, 9, 5] {
             slot.remove(&[n]);

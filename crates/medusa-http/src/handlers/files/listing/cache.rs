@@ -15,9 +15,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::super::cache::FRESH;
-use super::super::entity::FileStamp;
 use super::{Listing, Page, View};
+use crate::store::{Edition, FRESH, FileStamp};
 
 /// The most memory that listings are kept in, in bytes: one directory of as many names as are ever listed, or hundreds of
 /// usual ones.
@@ -60,6 +59,8 @@ struct CachedListing {
     path: Box<[u8]>,
     listing: Arc<Listing>,
     checked: Instant,
+    /// What had been published before it was.
+    edition: Edition,
     pages: Vec<(View, Page)>,
     bytes: usize,
 }
@@ -102,6 +103,7 @@ impl Listings {
             }
             Arc::clone(&found.listing)
         };
+        let edition = Edition::now();
         let counts = known.stamp.is_some() && now.saturating_duration_since(known.read) < OLDEST;
         if !counts || known.stamp != look() {
             return None;
@@ -110,6 +112,7 @@ impl Listings {
             self.touch(&mut CACHED.lock(), path).filter(|cached| Arc::ptr_eq(&cached.listing, &known))
         {
             found.checked = now;
+            found.edition = edition;
         }
         Some(known)
     }
@@ -168,14 +171,21 @@ impl CachedListing {
             path: path.into(),
             listing: Arc::clone(listing),
             checked: listing.read,
+            edition: listing.edition,
             pages: Vec::new(),
             bytes,
         }
     }
 
     fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.checked) < FRESH
-            || now.saturating_duration_since(self.listing.read) < (self.listing.took * REST).min(LONGEST_REST)
+        let rest = (self.listing.took * REST).min(LONGEST_REST);
+        let rests = now.saturating_duration_since(self.listing.read) < rest;
+        // Where something is published all the time, what takes long has its rest still.
+        if self.edition.is_current() {
+            rests || now.saturating_duration_since(self.checked) < FRESH
+        } else {
+            rests && rest > FRESH
+        }
     }
 
     fn add(&mut self, view: View, page: &Page) {
@@ -198,12 +208,12 @@ mod tests {
     use http::Method;
 
     use super::super::super::load::Loaded;
-    use super::super::super::target::Target;
     use super::super::super::tests::request;
     use super::super::super::{Files, FilesOptions};
     use super::super::tests::{of, view};
     use super::super::view::{Format, Order};
     use super::*;
+    use crate::store::Target;
 
     fn page(bytes: usize) -> Page {
         let content = vec![b'x'; bytes].into();

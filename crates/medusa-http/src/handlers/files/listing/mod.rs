@@ -19,12 +19,10 @@ use http::HeaderValue;
 use medusa_proto::coding::Coding;
 use rustix::fs::{Dir, fstat};
 
-use super::entity::FileStamp;
 use super::options::FilesOptions;
-use super::root::{OpenedPath, RootDirectory};
-use super::target::Target;
 use crate::handlers::compress::encode;
 use crate::response::HTML;
+use crate::store::{Edition, FileStamp, OpenedPath, RootDirectory, Target};
 
 #[cfg(test)]
 pub(super) use cache::at_once;
@@ -52,6 +50,8 @@ pub(super) struct Listing {
     stamp: Option<FileStamp>,
     /// The time at which it was read.
     read: Instant,
+    /// What had been published before that.
+    edition: Edition,
     /// The time that this took.
     took: Duration,
 }
@@ -69,10 +69,10 @@ pub(super) struct Page {
 impl Listing {
     /// Reads the directory `found`, which is at `path` below the root. Blocks.
     fn read(root: &RootDirectory, path: &[u8], found: OwnedFd, dotfiles: bool) -> io::Result<Self> {
-        let (read, now) = (Instant::now(), SystemTime::now());
+        let (read, now, edition) = (Instant::now(), SystemTime::now(), Edition::now());
         let before = FileStamp::from(&fstat(&found)?);
         let mut listing =
-            Self { entries: Vec::new(), is_cut_off: false, stamp: None, read, took: Duration::ZERO };
+            Self { entries: Vec::new(), is_cut_off: false, stamp: None, read, edition, took: Duration::ZERO };
         let mut names = Dir::new(found)?;
         while let Some(found) = names.read() {
             let found = found?;

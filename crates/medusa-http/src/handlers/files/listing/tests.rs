@@ -14,7 +14,8 @@ fn listing(names: &[(&[u8], Option<u64>, i64)]) -> Listing {
 }
 
 pub(super) fn of(entries: Vec<ListingEntry>) -> Listing {
-    Listing { entries, is_cut_off: false, stamp: None, read: Instant::now(), took: Duration::ZERO }
+    let (read, edition) = (Instant::now(), Edition::now());
+    Listing { entries, is_cut_off: false, stamp: None, read, edition, took: Duration::ZERO }
 }
 
 pub(super) fn view(order: Order, format: Format) -> View {

@@ -243,7 +243,7 @@ async fn what_the_kernel_has_in_its_caches_takes_no_other_thread() {
     {
         // By now the kernel knows these names, and those that are not there.
         assert_eq!(site.get(target).await.status, status);
-        tokio::time::sleep(cache::FRESH).await;
+        tokio::time::sleep(FRESH).await;
         let answer = site.files.at_once(&request(Method::GET, target, &[]).head);
         assert_eq!(answer.ok().map(|response| response.status.as_u16()), Some(status), "{target}");
     }

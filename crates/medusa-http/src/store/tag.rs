@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::LazyLock;
+use std::time::SystemTime;
 
 use http::HeaderValue;
 use medusa_proto::hex;
@@ -20,12 +21,12 @@ use parking_lot::{Condvar, Mutex};
 use rustix::fs::fstat;
 use sha1::{Digest as _, Sha1};
 
-use super::entity::FileStamp;
 use super::root::Wait;
+use super::stamp::FileStamp;
 
 /// The longest file whose content is hashed, in bytes: some 20 ms' work, once. It holds what pages are made of, and most
 /// downloads.
-pub(super) const HASHED: u64 = 16 * 1024 * 1024;
+pub(crate) const HASHED: u64 = 16 * 1024 * 1024;
 
 /// Files whose hash is remembered: 1.5 MiB of memory. When there are more, all are forgotten.
 const REMEMBERED: usize = 16 * 1024;
@@ -39,8 +40,42 @@ type Hash = [u8; 12];
 static HASHES: LazyLock<Hashes> = LazyLock::new(Hashes::default);
 
 /// The tag of content that is all there.
-pub(super) fn of_bytes(content: &[u8]) -> HeaderValue {
+pub(crate) fn of_bytes(content: &[u8]) -> HeaderValue {
     strong(&first_bytes(Sha1::digest(content).as_slice()))
+}
+
+/// A hash of content that is made while it comes. Of what is longer than [`HASHED`] there is none.
+#[derive(Debug)]
+pub(crate) struct Hasher {
+    sha1: Sha1,
+    len: u64,
+}
+
+impl Hasher {
+    pub(crate) fn new() -> Self {
+        Self { sha1: Sha1::new(), len: 0 }
+    }
+
+    pub(crate) fn update(&mut self, piece: &[u8]) {
+        self.len += piece.len() as u64;
+        if self.len <= HASHED {
+            self.sha1.update(piece);
+        }
+    }
+
+    /// The tag of all of it.
+    pub(crate) fn tag(self) -> Option<HeaderValue> {
+        (self.len <= HASHED).then(|| strong(&first_bytes(self.sha1.finalize().as_slice())))
+    }
+}
+
+/// The tag of a file as it is now, for who can keep it from being changed meanwhile. Blocks.
+pub(crate) fn of_current(file: &File, stamp: &FileStamp) -> io::Result<HeaderValue> {
+    let is_settled = stamp.is_settled(SystemTime::now());
+    if is_settled || stamp.size() > HASHED {
+        return of_file(file, stamp, is_settled, Wait::ForDisk);
+    }
+    Ok(strong(&hash(file, stamp.size())?))
 }
 
 /// The tag of a file of this stamp, which `is_settled` if a later change is sure to give another stamp. Else it is weak.
@@ -48,7 +83,7 @@ pub(super) fn of_bytes(content: &[u8]) -> HeaderValue {
 /// # Errors
 ///
 /// [`WouldBlock`](io::ErrorKind::WouldBlock) where it must be read to be hashed and `wait` does not allow that.
-pub(super) fn of_file(
+pub(crate) fn of_file(
     file: &File,
     stamp: &FileStamp,
     is_settled: bool,

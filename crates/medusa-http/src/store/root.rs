@@ -1,4 +1,4 @@
-//! The directory that is served, and the only way to open something in it.
+//! A directory that is served or published to, and the only way to open something in it.
 //!
 //! **Invariant:** every path is resolved by the kernel *beneath* the directory: `openat2` with `RESOLVE_BENEATH` refuses
 //! `..` above it, absolute symbolic links and links that lead out, also while others rename and link; with
@@ -13,15 +13,17 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, openat2};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, accessat, fstat, fstatfs, openat2,
+};
 use rustix::io::Errno;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::cache::FRESH;
-use super::options::FilesError;
+use super::error::StoreError;
 
 /// The flags to open for reading. `NONBLOCK`: opening a FIFO must not wait for a writer; it means nothing for files.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
@@ -29,6 +31,8 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGIC
 /// The flags for a look into the kernel's cache: what is mounted below the root may be of any kind, so that the
 /// blocking pool has to see to it (`NO_XDEV`).
 const CACHED: ResolveFlags = ResolveFlags::CACHED.union(ResolveFlags::NO_XDEV);
+/// Where something is changed, the kernel follows no symbolic link at all, and enters nothing that is mounted below.
+const CHANGES: ResolveFlags = BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
 /// The number of tries when others rename things while the kernel resolves a path.
 const RACES: usize = 8;
 
@@ -37,9 +41,44 @@ const RACES: usize = 8;
 const LOCAL: [u64; 8] =
     [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x794c_7630, 0x7371_7368, 0xe0f5_e1e2];
 
+/// The time for which what was found counts without another look.
+pub(crate) const FRESH: Duration = Duration::from_millis(50);
+
+/// The reason why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// There is nothing at this path.
+    #[error("there is no directory `{}`; create it, or correct the path", .0.display())]
+    Missing(PathBuf),
+    /// There is something, but no directory.
+    #[error("`{}` is not a directory; name the directory that holds the files", .0.display())]
+    NotDirectory(PathBuf),
+    /// The system does not let us in.
+    #[error("cannot read the directory `{}` (let the server's user read and enter it)", .path.display())]
+    Unreadable {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system does not let us write.
+    #[error("cannot write to the directory `{}` (let the server's user write to it)", .path.display())]
+    Unwritable {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The kernel cannot keep a path within a directory.
+    #[error(
+        "paths cannot be kept within a directory: the system call `openat2` (Linux 5.6 or newer) does not work here"
+    )]
+    Unsupported(#[source] io::Error),
+}
+
 /// Whether the caller can wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(crate) enum Wait {
     /// No: it is a worker.
     Never,
     /// Yes: it is a thread of the blocking pool.
@@ -49,7 +88,7 @@ pub(super) enum Wait {
 /// The directory by its path, not by a descriptor, so that it can be replaced as a whole while the server runs. A worker that
 /// opens it keeps it for [`FRESH`], for all, and no longer: a descriptor would hold what is mounted there.
 #[derive(Debug)]
-pub(super) struct Root {
+pub(crate) struct Root {
     path: PathBuf,
     /// Whether it is kept at all.
     keeps: bool,
@@ -58,14 +97,14 @@ pub(super) struct Root {
 
 /// The directory as it is now.
 #[derive(Debug)]
-pub(super) struct RootDirectory {
+pub(crate) struct RootDirectory {
     fd: Arc<OwnedFd>,
     wait: Wait,
 }
 
 /// The thing that a path leads to.
 #[derive(Debug)]
-pub(super) enum OpenedPath {
+pub(crate) enum OpenedPath {
     /// A regular file.
     File(File, Stat),
     /// A directory.
@@ -78,29 +117,36 @@ pub(super) enum OpenedPath {
 
 impl Root {
     /// Checks that the directory can be served from.
-    pub(super) fn open(path: &Path, keeps: bool) -> Result<Self, FilesError> {
-        let unreadable = |source| FilesError::Unreadable { path: path.to_owned(), source };
+    pub(crate) fn open(path: &Path, keeps: bool) -> Result<Self, RootError> {
+        let unreadable = |source| RootError::Unreadable { path: path.to_owned(), source };
         let path = std::path::absolute(path).map_err(unreadable)?;
         let root = Self { path, keeps, kept: Arc::default() };
         let directory = root.directory(ResolveFlags::empty()).map_err(|error| match error {
-            Errno::NOENT => FilesError::Missing(root.path.clone()),
-            Errno::NOTDIR => FilesError::NotDirectory(root.path.clone()),
-            Errno::NOSYS | Errno::PERM => FilesError::Unsupported(error.into()),
-            _ => FilesError::Unreadable { path: root.path.clone(), source: error.into() },
+            Errno::NOENT => RootError::Missing(root.path.clone()),
+            Errno::NOTDIR => RootError::NotDirectory(root.path.clone()),
+            Errno::NOSYS | Errno::PERM => RootError::Unsupported(error.into()),
+            _ => RootError::Unreadable { path: root.path.clone(), source: error.into() },
         })?;
         match openat2(directory, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), BENEATH) {
             Ok(_) => Ok(root),
-            Err(error @ (Errno::NOSYS | Errno::PERM)) => Err(FilesError::Unsupported(error.into())),
+            Err(error @ (Errno::NOSYS | Errno::PERM)) => Err(RootError::Unsupported(error.into())),
             Err(error) => Err(unreadable(error.into())),
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Checks that the directory can be written to.
+    pub(super) fn check_writable(&self) -> Result<(), RootError> {
+        let unwritable = |source| RootError::Unwritable { path: self.path.clone(), source };
+        accessat(CWD, &self.path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())
+            .map_err(|errno| unwritable(errno.into()))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The directory that is at the root's path now; `Err` with what to answer if there is none.
-    pub(super) fn enter(&self, wait: Wait) -> io::Result<Result<RootDirectory, OpenedPath>> {
+    pub(crate) fn enter(&self, wait: Wait) -> io::Result<Result<RootDirectory, OpenedPath>> {
         let kept = self.kept.lock().clone();
         if let Some(fd) = kept {
             return Ok(Ok(RootDirectory { fd, wait }));
@@ -122,6 +168,11 @@ impl Root {
         }
     }
 
+    /// The directory that is at the root's path now, to change what is below it. Blocks.
+    pub(super) fn to_change(&self) -> Result<RootDirectory, StoreError> {
+        self.enter(Wait::ForDisk)?.map_err(|_nothing| StoreError::NoParent)
+    }
+
     fn keep(&self, fd: Arc<OwnedFd>) {
         let Ok(runtime) = Handle::try_current() else { return };
         *self.kept.lock() = Some(fd);
@@ -140,7 +191,7 @@ impl Root {
 
 impl RootDirectory {
     /// Opens what is at a path below the root.
-    pub(super) fn look_up(&self, path: &[u8]) -> io::Result<OpenedPath> {
+    pub(crate) fn look_up(&self, path: &[u8]) -> io::Result<OpenedPath> {
         let path = if path.is_empty() { b"." } else { path };
         let file = match self.beneath(path, READ) {
             Ok(file) => file,
@@ -155,7 +206,7 @@ impl RootDirectory {
     }
 
     /// The first of the files `names` in the directory at `path` (which ends with a slash, or is empty), and its path.
-    pub(super) fn index(&self, path: &[u8], names: &[String]) -> io::Result<Option<(Vec<u8>, OpenedPath)>> {
+    pub(crate) fn index(&self, path: &[u8], names: &[String]) -> io::Result<Option<(Vec<u8>, OpenedPath)>> {
         for name in names {
             let index = [path, name.as_bytes()].concat();
             let opened = self.look_up(&index)?;
@@ -171,7 +222,7 @@ impl RootDirectory {
     /// # Errors
     ///
     /// Only that to find out would mean to wait.
-    pub(super) fn stat(&self, path: &[u8]) -> io::Result<Option<Stat>> {
+    pub(crate) fn stat(&self, path: &[u8]) -> io::Result<Option<Stat>> {
         match self.beneath(path, OFlags::PATH | OFlags::CLOEXEC) {
             Ok(file) => Ok(fstat(file).ok()),
             Err(error) if would_block(error, self.wait) => Err(io::ErrorKind::WouldBlock.into()),
@@ -179,17 +230,32 @@ impl RootDirectory {
         }
     }
 
+    /// Opens the directory at a path below the root, to change what is in it. Blocks.
+    pub(super) fn to_change(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+        let path = if path.is_empty() { b"." } else { path };
+        resolved(&self.fd, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, CHANGES)
+    }
+
     fn beneath(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let open = |resolve| openat2(self.fd.as_fd(), path, flags, Mode::empty(), resolve);
-        if self.wait == Wait::Never {
-            return open(BENEATH.union(CACHED));
+        match self.wait {
+            Wait::Never => openat2(self.fd.as_fd(), path, flags, Mode::empty(), BENEATH.union(CACHED)),
+            Wait::ForDisk => resolved(&self.fd, path, flags, BENEATH),
         }
-        let mut tries = 0;
-        loop {
-            match open(BENEATH) {
-                Err(Errno::AGAIN | Errno::INTR) if tries < RACES => tries += 1,
-                result => return result,
-            }
+    }
+}
+
+/// Opens a path, once more if others rename things while the kernel resolves it.
+fn resolved(
+    directory: &OwnedFd,
+    path: &[u8],
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let mut tries = 0;
+    loop {
+        match openat2(directory.as_fd(), path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) if tries < RACES => tries += 1,
+            result => return result,
         }
     }
 }

@@ -1,24 +1,28 @@
 //! From what a request's path says below the mount to a path relative to the root.
 //!
 //! **Invariant:** a [`Target`] holds no `.` or `..` segment, no NUL, and no `/` that was hidden in an escape. That keeps
-//! names honest; it is not what keeps requests within the root (see [`super::root`]).
+//! names honest; it is not what keeps requests within the root (see [`Root`](super::Root)).
 
 use std::borrow::Cow;
 
 use memchr::memchr;
 
+/// The directory of a root that has what is kept of published files; nothing in it is served.
+pub(super) const KEPT: &str = ".medusa-versions";
+
 /// The path that a request asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target<'t> {
+pub(crate) struct Target<'t> {
     /// Relative to the root, decoded. Empty for the root itself.
-    pub(super) path: Cow<'t, [u8]>,
+    pub(crate) path: Cow<'t, [u8]>,
 }
 
 impl<'t> Target<'t> {
     /// Reads the raw rest of a path. `None` for what no request may name: then nothing is there (404).
     ///
-    /// Names that begin with a dot are refused unless `dotfiles`, but for a first segment `.well-known`; scripts always.
-    pub(super) fn parse(tail: &'t str, dotfiles: bool) -> Option<Self> {
+    /// Names that begin with a dot are refused unless `dotfiles`, but for a first segment `.well-known`; scripts always, and
+    /// what is kept of published files.
+    pub(crate) fn parse(tail: &'t str, dotfiles: bool) -> Option<Self> {
         let path = match memchr(b'%', tail.as_bytes()) {
             None => tail.as_bytes().into(),
             Some(_) => decode(tail)?.into(),
@@ -27,19 +31,25 @@ impl<'t> Target<'t> {
         target.is_acceptable(dotfiles).then_some(target)
     }
 
+    /// Reads a path that is not encoded, by the same rules.
+    pub(crate) fn plain(path: &'t str) -> Option<Self> {
+        let target = Self { path: path.as_bytes().into() };
+        target.is_acceptable(false).then_some(target)
+    }
+
     /// Whether a name may be asked for, as far as it tells. `is_first`: it lies directly below the root. A script of the
     /// site may lie in what is served, and hold passwords: none is ever shown.
-    pub(super) fn is_served(name: &[u8], is_first: bool, dotfiles: bool) -> bool {
+    pub(crate) fn is_served(name: &[u8], is_first: bool, dotfiles: bool) -> bool {
         let is_dotfile = name.starts_with(b".") && !(is_first && name == b".well-known");
-        (dotfiles || !is_dotfile) && !is_script(name)
+        (dotfiles || !is_dotfile) && !is_script(name) && name != KEPT.as_bytes()
     }
 
     /// Whether a directory is asked for: the path ends with a slash, or is the root.
-    pub(super) fn is_directory(&self) -> bool {
+    pub(crate) fn is_directory(&self) -> bool {
         self.path.is_empty() || self.path.ends_with(b"/")
     }
 
-    pub(super) fn to_owned(&self) -> Target<'static> {
+    pub(crate) fn to_owned(&self) -> Target<'static> {
         Target { path: Cow::Owned(self.path.to_vec()) }
     }
 
@@ -116,6 +126,9 @@ mod tests {
         for tail in [".git/config", "a/.htpasswd", "%2Egit/", "a/.well-known/b", ".well-known/.x"] {
             assert_eq!(parse(tail), None, "{tail:?}");
             assert!(Target::parse(tail, true).is_some(), "{tail:?}");
+        }
+        for tail in [".medusa-versions/pages/a", "a/.medusa-versions/pages/a", "%2Emedusa-versions/"] {
+            assert!(Target::parse(tail, true).is_none(), "{tail:?}");
         }
         assert!(parse(".well-known/acme-challenge/x").is_some());
     }
