@@ -6,7 +6,7 @@ use super::command_table::CommandTable;
 use super::everywhere::{finish, install_everywhere};
 use super::{
     auth, dns, handler, handlers, help, history, http, log, monitor, probe, runs, site, timer, top, trace,
-    upgrade,
+    upgrade, versions,
 };
 use crate::context::MainContext;
 use crate::reference::lookup;
@@ -25,6 +25,7 @@ pub(crate) fn install_in_main(lua: &Lua, globals: &Table, context: MainContext) 
     monitor::install(lua, &medusa)?;
     timer::install(lua, &medusa)?;
     upgrade::install(lua, &medusa)?;
+    versions::install(lua, &medusa)?;
     finish(globals, &medusa)
 }
 

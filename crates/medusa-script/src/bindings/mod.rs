@@ -32,5 +32,6 @@ pub(crate) mod top;
 pub(crate) mod trace;
 pub(crate) mod upgrade;
 pub(crate) mod url;
+pub(crate) mod versions;
 
 pub use self::help::help;

@@ -2,7 +2,7 @@
 
 use crate::bindings::{
     auth, cookie, dns, events, fetch, handler, handlers, help_docs, history, http, json, log, monitor, probe,
-    runs, shared, site, time, timer, top, trace, upgrade, url,
+    runs, shared, site, time, timer, top, trace, upgrade, url, versions,
 };
 use crate::docs::{Class, Item, item};
 use crate::{forms, request, respond, websocket};
@@ -70,6 +70,7 @@ pub(super) const PAGES: &[Page] = &[
             handler::CLASS,
             handler::AUTH_OPTIONS,
             handler::FILES_OPTIONS,
+            handler::PUT_OPTIONS,
             handler::HEADERS_OPTIONS,
             handler::RATE_OPTIONS,
             handler::CONCURRENCY_OPTIONS,
@@ -87,6 +88,13 @@ pub(super) const PAGES: &[Page] = &[
         intro: "Users and their passwords, for `medusa.handler.auth`.",
         items: auth::DOCS,
         classes: &[auth::CLASS],
+    },
+    Page {
+        file: "versions.md",
+        title: "Versions",
+        intro: "What is kept of files that `medusa.handler.put` has replaced or removed.",
+        items: versions::DOCS,
+        classes: &[versions::CLASS],
     },
     Page {
         file: "log.md",

@@ -50,6 +50,7 @@ mod pauses;
 mod probe;
 mod proxies;
 mod ps;
+mod put;
 mod reasons;
 mod reload;
 mod resolving;

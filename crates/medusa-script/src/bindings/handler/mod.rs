@@ -12,6 +12,7 @@ mod function;
 mod headers;
 mod limit;
 mod log;
+mod put;
 mod redirect;
 mod rewrite;
 mod rust;
@@ -34,6 +35,7 @@ const COMPRESS: &str = "handler.compress";
 pub(crate) const DOCS: &[Item] = &[
     auth::DOC,
     files::DOC,
+    put::DOC,
     main_item(
         "medusa.handler.compress",
         "(handler: Handler | (req: Request) -> Answer) -> Handler",
@@ -71,6 +73,7 @@ pub(crate) const CLASS: Class = Class {
 
 pub(crate) const AUTH_OPTIONS: Class = auth::OPTIONS;
 pub(crate) const FILES_OPTIONS: Class = files::OPTIONS;
+pub(crate) const PUT_OPTIONS: Class = put::OPTIONS;
 pub(crate) const HEADERS_OPTIONS: Class = headers::OPTIONS;
 pub(crate) const RATE_OPTIONS: Class = limit::OPTIONS;
 pub(crate) const CONCURRENCY_OPTIONS: Class = concurrency::OPTIONS;
@@ -85,6 +88,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let handler = lua.create_table()?;
     handler.set("auth", lua.create_function(auth::auth)?)?;
     handler.set("files", lua.create_function(files::files)?)?;
+    handler.set("put", lua.create_function(put::put)?)?;
     handler.set("compress", lua.create_function(compress)?)?;
     handler.set("headers", lua.create_function(headers::headers)?)?;
     handler.set("allow", lua.create_function(allow::allow)?)?;
