@@ -94,6 +94,23 @@ impl Serve {
         self.arg("--listen").arg(address)
     }
 
+    /// Has these words, as of a command that runs another, stand before its command line.
+    #[must_use]
+    pub fn within<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        let mut words = words.into_iter();
+        let Some(first) = words.next() else { return self };
+        let mut command = Command::new(first);
+        command.args(words).arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.command = command;
+        self
+    }
+
     /// Sets a variable of its environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {

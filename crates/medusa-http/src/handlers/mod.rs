@@ -20,5 +20,6 @@ pub mod rewrite;
 mod stand_in;
 pub mod timeout;
 pub mod tower;
+pub mod user_dirs;
 
 pub use origin_list::{OriginError, OriginList};

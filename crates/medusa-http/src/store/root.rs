@@ -90,15 +90,26 @@ pub(crate) enum Wait {
 #[derive(Debug)]
 pub(crate) struct Root {
     path: PathBuf,
+    /// The directory below it that is meant instead, if one is.
+    owned: Option<OwnedPart>,
     /// Whether it is kept at all.
     keeps: bool,
     kept: Arc<Mutex<Option<Arc<OwnedFd>>>>,
+}
+
+/// A directory below a root, of which only what belongs to a user is there: itself, and what is in it.
+#[derive(Debug)]
+struct OwnedPart {
+    path: PathBuf,
+    owner: u32,
 }
 
 /// The directory as it is now.
 #[derive(Debug)]
 pub(crate) struct RootDirectory {
     fd: Arc<OwnedFd>,
+    /// Nothing else than what belongs to this user is there.
+    owner: Option<u32>,
     wait: Wait,
 }
 
@@ -120,7 +131,7 @@ impl Root {
     pub(crate) fn open(path: &Path, keeps: bool) -> Result<Self, RootError> {
         let unreadable = |source| RootError::Unreadable { path: path.to_owned(), source };
         let path = std::path::absolute(path).map_err(unreadable)?;
-        let root = Self { path, keeps, kept: Arc::default() };
+        let root = Self { path, owned: None, keeps, kept: Arc::default() };
         let directory = root.directory(ResolveFlags::empty()).map_err(|error| match error {
             Errno::NOENT => RootError::Missing(root.path.clone()),
             Errno::NOTDIR => RootError::NotDirectory(root.path.clone()),
@@ -132,6 +143,12 @@ impl Root {
             Err(error @ (Errno::NOSYS | Errno::PERM)) => Err(RootError::Unsupported(error.into())),
             Err(error) => Err(unreadable(error.into())),
         }
+    }
+
+    /// What belongs to the user `owner` in the directory at `path` below `home`: nothing, as long as that is not there.
+    pub(crate) fn of_user(home: &Path, path: &Path, owner: u32, keeps: bool) -> Self {
+        let owned = Some(OwnedPart { path: path.to_owned(), owner });
+        Self { path: home.to_owned(), owned, keeps, kept: Arc::default() }
     }
 
     /// Checks that the directory can be written to.
@@ -149,7 +166,7 @@ impl Root {
     pub(crate) fn enter(&self, wait: Wait) -> io::Result<Result<RootDirectory, OpenedPath>> {
         let kept = self.kept.lock().clone();
         if let Some(fd) = kept {
-            return Ok(Ok(RootDirectory { fd, wait }));
+            return Ok(Ok(RootDirectory { fd, owner: self.owner(), wait }));
         }
         let resolve = match wait {
             Wait::Never => ResolveFlags::CACHED,
@@ -162,7 +179,7 @@ impl Root {
                 if self.keeps && wait == Wait::Never {
                     self.keep(Arc::clone(&fd));
                 }
-                Ok(Ok(RootDirectory { fd, wait }))
+                Ok(Ok(RootDirectory { fd, owner: self.owner(), wait }))
             }
             Err(error) => refusal(error, wait).map(Err),
         }
@@ -185,7 +202,14 @@ impl Root {
 
     fn directory(&self, resolve: ResolveFlags) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat2(CWD, &self.path, flags, Mode::empty(), resolve)
+        let directory = openat2(CWD, &self.path, flags, Mode::empty(), resolve)?;
+        let Some(OwnedPart { path, owner }) = &self.owned else { return Ok(directory) };
+        let part = openat2(&directory, path, flags, Mode::empty(), resolve | BENEATH)?;
+        if fstat(&part)?.st_uid == *owner { Ok(part) } else { Err(Errno::NOENT) }
+    }
+
+    fn owner(&self) -> Option<u32> {
+        self.owned.as_ref().map(|owned| owned.owner)
     }
 }
 
@@ -198,6 +222,9 @@ impl RootDirectory {
             Err(error) => return refusal(error, self.wait),
         };
         let stat = fstat(&file)?;
+        if !self.is_owned(&stat) {
+            return Ok(OpenedPath::Nothing);
+        }
         Ok(match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => OpenedPath::File(file.into(), stat),
             FileType::Directory => OpenedPath::Directory(file),
@@ -224,10 +251,14 @@ impl RootDirectory {
     /// Only that to find out would mean to wait.
     pub(crate) fn stat(&self, path: &[u8]) -> io::Result<Option<Stat>> {
         match self.beneath(path, OFlags::PATH | OFlags::CLOEXEC) {
-            Ok(file) => Ok(fstat(file).ok()),
+            Ok(file) => Ok(fstat(file).ok().filter(|stat| self.is_owned(stat))),
             Err(error) if would_block(error, self.wait) => Err(io::ErrorKind::WouldBlock.into()),
             Err(_) => Ok(None),
         }
+    }
+
+    fn is_owned(&self, stat: &Stat) -> bool {
+        self.owner.is_none_or(|owner| stat.st_uid == owner)
     }
 
     /// Opens the directory at a path below the root, to change what is in it. Blocks.
@@ -300,13 +331,8 @@ mod tests {
             std::fs::write(path.join("a"), content).unwrap();
         };
         let content = |root: &Root| {
-            let Ok(RootDirectory { fd, .. }) = root.enter(Wait::ForDisk).unwrap() else {
-                panic!("it is there")
-            };
-            let Ok(OpenedPath::File(file, _)) = (RootDirectory { fd, wait: Wait::ForDisk }).look_up(b"a")
-            else {
-                panic!("a file")
-            };
+            let Ok(entered) = root.enter(Wait::ForDisk).unwrap() else { panic!("it is there") };
+            let Ok(OpenedPath::File(file, _)) = entered.look_up(b"a") else { panic!("a file") };
             io::read_to_string(file).unwrap()
         };
         put("old");

@@ -70,6 +70,7 @@ mod trace;
 mod tutorial;
 mod under_way;
 mod upgrade;
+mod user_dirs;
 mod websocket;
 mod wrap;
 mod wrappers;

@@ -84,6 +84,15 @@ impl Files {
         Ok(Self { place, cache })
     }
 
+    /// Serves what belongs to the user `owner` in the directory at `path` below `home`, as long as it is there. `options` were
+    /// [checked](FilesOptions::check).
+    pub(crate) fn of_user(home: &Path, path: &Path, owner: u32, options: FilesOptions) -> Self {
+        let root = Root::of_user(home, path, owner, options.cache > 0);
+        let cache = Arc::new(Cache::new(options.cache));
+        let place = Place { root, options, listings: Listings::default(), longest_live: cache.capacity() };
+        Self { place: Arc::new(place), cache }
+    }
+
     /// The directory that is served, as an absolute path.
     pub fn root(&self) -> &Path {
         self.place.root.path()

@@ -62,7 +62,7 @@ impl Default for FilesOptions {
 
 impl FilesOptions {
     /// Finds mistakes that need no look at the disk.
-    pub(super) fn check(&self) -> Result<(), FilesError> {
+    pub(in crate::handlers) fn check(&self) -> Result<(), FilesError> {
         match self.index.iter().find(|name| !is_file_name(name)) {
             Some(name) => Err(FilesError::Index(name.clone())),
             None => Ok(()),

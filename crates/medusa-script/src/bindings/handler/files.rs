@@ -108,7 +108,7 @@ pub(super) const OPTIONS: Class = Class {
 pub(super) fn files(lua: &Lua, (root, options): (Value, Value)) -> mlua::Result<HandlerValue> {
     let context = MainContext::of(lua)?;
     let root = text_argument(lua, FUNCTION, "the directory", &root)?;
-    let options = read(lua, options)?;
+    let options = read(lua, FUNCTION, options)?;
     let root = context.path(&root);
     // By the real path: a symlink that was turned elsewhere makes another handler at the next reload.
     let real = root.canonicalize().unwrap_or_else(|_missing| root.clone());
@@ -119,12 +119,13 @@ pub(super) fn files(lua: &Lua, (root, options): (Value, Value)) -> mlua::Result<
     made.map(HandlerValue::Made).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_causes(&error))))
 }
 
-fn read(lua: &Lua, options: Value) -> mlua::Result<FilesOptions> {
-    let mut given = Options::new(lua, FUNCTION, options)?;
+/// The options of `function`, which serves files.
+pub(super) fn read(lua: &Lua, function: &'static str, options: Value) -> mlua::Result<FilesOptions> {
+    let mut given = Options::new(lua, function, options)?;
     let default = FilesOptions::default();
     // In the order of the reference, in which an unknown option is told which there are.
     let index = match given.get("index", "a string or a list of strings")? {
-        Some(index) => Some(names(lua, index)?),
+        Some(index) => Some(names(lua, function, index)?),
         None => None,
     };
     let listing = given.get("listing", "a boolean")?.unwrap_or(default.listing);
@@ -132,7 +133,7 @@ fn read(lua: &Lua, options: Value) -> mlua::Result<FilesOptions> {
     let precompressed = given.get("precompressed", "a boolean")?;
     let compress = given.get("compress", "a boolean")?.unwrap_or(default.compress);
     let cache_control = match given.get("cache_control", "a string or a list")? {
-        Some(rules) => cache_rules(lua, rules)?,
+        Some(rules) => cache_rules(lua, function, rules)?,
         None => default.cache_control,
     };
     let clean_urls = given.get("clean_urls", "a boolean")?.unwrap_or(default.clean_urls);
@@ -161,14 +162,14 @@ const MAX_NAMES: usize = 16;
 /// The most rules for `Cache-Control`: each file that is looked up is held against them.
 const MAX_RULES: usize = 256;
 
-fn names(lua: &Lua, index: Value) -> mlua::Result<Vec<String>> {
+fn names(lua: &Lua, function: &str, index: Value) -> mlua::Result<Vec<String>> {
     let wrong = |value: &Value| {
         let value = show(value);
-        fail(lua, format!("{FUNCTION}: `index` must be a string or a list of strings, not {value}"))
+        fail(lua, format!("{function}: `index` must be a string or a list of strings, not {value}"))
     };
     match index {
         Value::String(name) => Ok(vec![name.to_string_lossy()]),
-        Value::Table(names) => (list(lua, format!("{FUNCTION}: `index`"), &names, MAX_NAMES)?.into_iter())
+        Value::Table(names) => (list(lua, format!("{function}: `index`"), &names, MAX_NAMES)?.into_iter())
             .map(|name| match name {
                 Value::String(name) => Ok(name.to_string_lossy()),
                 other => Err(wrong(&other)),
@@ -178,22 +179,22 @@ fn names(lua: &Lua, index: Value) -> mlua::Result<Vec<String>> {
     }
 }
 
-fn cache_rules(lua: &Lua, rules: Value) -> mlua::Result<Vec<CacheRule>> {
+fn cache_rules(lua: &Lua, function: &str, rules: Value) -> mlua::Result<Vec<CacheRule>> {
     let rule = |pattern: &str, value: &str| {
         CacheRule::new(pattern, value)
-            .map_err(|error| fail(lua, format!("{FUNCTION}: `cache_control`: {}", with_causes(&error))))
+            .map_err(|error| fail(lua, format!("{function}: `cache_control`: {}", with_causes(&error))))
     };
     match rules {
         Value::String(value) => Ok(vec![rule("**", &value.to_string_lossy())?]),
-        Value::Table(rules) => (list(lua, format!("{FUNCTION}: `cache_control`"), &rules, MAX_RULES)?
+        Value::Table(rules) => (list(lua, format!("{function}: `cache_control`"), &rules, MAX_RULES)?
             .into_iter())
         .map(|pair| {
             let texts = pair.as_table().and_then(pair_of_strings);
-            let (pattern, value) = texts.ok_or_else(|| wrong_rule(lua, &pair))?;
+            let (pattern, value) = texts.ok_or_else(|| wrong_rule(lua, function, &pair))?;
             rule(&pattern, &value)
         })
         .collect(),
-        other => Err(wrong_rule(lua, &other)),
+        other => Err(wrong_rule(lua, function, &other)),
     }
 }
 
@@ -202,12 +203,12 @@ fn pair_of_strings(pair: &Table) -> Option<(String, String)> {
     (pair.raw_len() == 2).then_some((text(1)?, text(2)?))
 }
 
-fn wrong_rule(lua: &Lua, value: &Value) -> mlua::Error {
+fn wrong_rule(lua: &Lua, function: &str, value: &Value) -> mlua::Error {
     let value = show(value);
     fail(
         lua,
         format!(
-            "{FUNCTION}: `cache_control` must be a string, or a list such as {{ {{ \"*.css\", \"max-age=3600\" }} }}, not \
+            "{function}: `cache_control` must be a string, or a list such as {{ {{ \"*.css\", \"max-age=3600\" }} }}, not \
              with {value} in it"
         ),
     )

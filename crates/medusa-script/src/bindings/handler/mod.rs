@@ -18,6 +18,7 @@ mod rewrite;
 mod rust;
 mod script;
 mod timeout;
+mod user_dirs;
 mod value;
 mod wrap;
 
@@ -36,6 +37,7 @@ pub(crate) const DOCS: &[Item] = &[
     auth::DOC,
     files::DOC,
     put::DOC,
+    user_dirs::DOC,
     main_item(
         "medusa.handler.compress",
         "(handler: Handler | (req: Request) -> Answer) -> Handler",
@@ -88,6 +90,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let handler = lua.create_table()?;
     handler.set("auth", lua.create_function(auth::auth)?)?;
     handler.set("files", lua.create_function(files::files)?)?;
+    handler.set("user_dirs", lua.create_function(user_dirs::user_dirs)?)?;
     handler.set("put", lua.create_function(put::put)?)?;
     handler.set("compress", lua.create_function(compress)?)?;
     handler.set("headers", lua.create_function(headers::headers)?)?;
