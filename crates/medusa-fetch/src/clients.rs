@@ -29,6 +29,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
+use rustls::ClientConfig;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -104,15 +105,39 @@ impl Clients {
 
     /// The client for fetching `url` in the way of `request`.
     pub(crate) async fn get(&self, request: &Request, url: &Url) -> Result<Client, Fault> {
-        let trust = match (url.scheme(), &request.ca) {
-            ("http", _) => Trust::NoTls,
-            _ if request.insecure => Trust::Any,
-            (_, Some(path)) => Trust::SystemAnd(self.read_ca(path).await?),
-            _ => Trust::System,
+        let trust = match url.scheme() {
+            "http" => Trust::NoTls,
+            _ => self.trust(request.ca.as_deref(), request.insecure).await?,
         };
         let way = ConnectOptions { trust, connect_timeout: request.limits.connect_timeout };
         let client = self.place(&way, url.origin().ascii_serialization());
         client.get_or_try_init(|| self.make(way)).await.cloned()
+    }
+
+    async fn trust(&self, ca: Option<&Path>, insecure: bool) -> Result<Trust, Fault> {
+        Ok(match ca {
+            _ if insecure => Trust::Any,
+            Some(path) => Trust::SystemAnd(self.read_ca(path).await?),
+            None => Trust::System,
+        })
+    }
+
+    /// Settings of TLS for whoever speaks `protocols` and opens connections himself.
+    pub(crate) async fn tls(
+        &self,
+        ca: Option<&Path>,
+        insecure: bool,
+        protocols: &'static [&'static [u8]],
+    ) -> Result<ClientConfig, Fault> {
+        let trust = self.trust(ca, insecure).await?;
+        let made = self.blocking.run(move || tls::config(&trust, protocols)).await;
+        let made = made.map_err(|error| Fault::Setup(Cause::innermost(&error)))??;
+        made.ok_or_else(|| Fault::Setup(Cause::new("there is no TLS")))
+    }
+
+    /// Whoever looks up names.
+    pub(crate) fn names(&self) -> NameResolver {
+        NameResolver(self.resolver.clone())
     }
 
     /// The place of that way's client, made or not.
@@ -148,7 +173,8 @@ impl Clients {
 }
 
 fn make(way: &ConnectOptions, resolver: Option<Arc<dyn Resolve>>) -> Result<Client, Fault> {
-    let connector = Connector::new(NameResolver(resolver), tls::config(&way.trust)?, way.connect_timeout);
+    let connector =
+        Connector::new(NameResolver(resolver), tls::config(&way.trust, tls::PROTOCOLS)?, way.connect_timeout);
     let mut builder = legacy::Client::builder(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())

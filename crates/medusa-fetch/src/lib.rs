@@ -15,7 +15,10 @@
 //! what making them takes; `interim` bounds what comes before the answer; `redirect` decides where it goes next;
 //! `decode` decompresses; [`response`] is what comes of it, and [`error`] what goes wrong.
 //!
-//! **Invariants:** this is the only crate that knows hyper's client, and nothing of that is polled outside its thread.
+//! What else needs names, authorities and a thread beside the workers has them from here ([`Fetcher::lookup`],
+//! [`Fetcher::tls`], [`Fetcher::spawn`]): `medusa-proxy`.
+//!
+//! **Invariants:** no fetch is polled outside the client's thread.
 //! Everything is bounded: fetches at once and waiting, bytes of all bodies together, time, redirects, connections.
 //! What a peer says never decides where a script's secrets go: a redirect to another origin leaves them behind.
 //! Errors and `Debug` name no more of a URL than scheme, host and path, and no value of a field.
@@ -36,12 +39,15 @@ mod tls;
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use medusa_net::descriptors::DescriptorShare;
 use medusa_proto::status::{Status, Value};
+use rustls::ClientConfig;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
@@ -188,6 +194,38 @@ impl Fetcher {
         }
     }
 
+    /// The addresses of a host, in the order in which they are to be tried; looked up on the client's thread, so that a name
+    /// server that does not answer holds none of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// There are none, or nobody could be asked.
+    pub async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let (found, looked_up) = oneshot::channel();
+        let (names, name) = (self.shared.clients.names(), name.to_owned());
+        let _ends_with_this = self.spawn(async move { drop(found.send(names.addresses(name).await)) });
+        let addresses = looked_up.await.map_err(io::Error::other)??;
+        if addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        }
+        Ok(addresses)
+    }
+
+    /// Settings of TLS for whoever opens connections by HTTP/1.1 itself: trusts the system's authorities, and those in the PEM
+    /// file `ca`; with `insecure` anyone.
+    ///
+    /// # Errors
+    ///
+    /// The authorities cannot be read.
+    pub async fn tls(&self, ca: Option<&Path>, insecure: bool) -> Result<ClientConfig, Fault> {
+        self.shared.clients.tls(ca, insecure, &[tls::HTTP_1]).await
+    }
+
+    /// Runs something else on the client's thread, until it or the returned task ends. It must not block.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Task {
+        Task(self.thread.runtime.spawn(work))
+    }
+
     /// Describes what is going on.
     pub fn status(&self) -> Status {
         let taken = |limit: usize, semaphore: &Semaphore| limit.saturating_sub(semaphore.available_permits());
@@ -208,9 +246,9 @@ impl fmt::Debug for Fetcher {
     }
 }
 
-/// An exchange under way; dropping this ends it.
+/// Work under way on the client's thread; dropping this ends it.
 #[derive(Debug)]
-pub(crate) struct Task(JoinHandle<()>);
+pub struct Task(JoinHandle<()>);
 
 impl Drop for Task {
     fn drop(&mut self) {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
 
 /// The addresses of a name, in the order in which they are to be tried.
@@ -30,6 +30,17 @@ pub(crate) struct NotFound(#[from] io::Error);
 #[derive(Clone)]
 pub(crate) struct NameResolver(pub(crate) Option<Arc<dyn Resolve>>);
 
+impl NameResolver {
+    /// The addresses of `name`, in the order in which they are to be tried. Must run on the client's thread.
+    pub(crate) async fn addresses(self, name: String) -> io::Result<Vec<IpAddr>> {
+        match self.0 {
+            Some(resolver) => resolver.resolve(&name).await,
+            // Port 0 stands for any.
+            None => Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()),
+        }
+    }
+}
+
 impl Service<Name> for NameResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = NotFound;
@@ -40,17 +51,12 @@ impl Service<Name> for NameResolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let resolver = self.0.clone();
+        let resolver = self.clone();
         Box::pin(async move {
-            let addresses: Vec<SocketAddr> = match resolver {
-                // Port 0 stands for the URL's.
-                Some(resolver) => {
-                    let addresses = resolver.resolve(name.as_str()).await?;
-                    addresses.into_iter().map(|address| SocketAddr::new(address, 0)).collect()
-                }
-                None => GaiResolver::new().call(name).await?.collect(),
-            };
-            Ok(addresses.into_iter())
+            let addresses = resolver.addresses(name.as_str().to_owned()).await?;
+            // Port 0 stands for the URL's.
+            let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
+            Ok(addresses.collect::<Vec<_>>().into_iter())
         })
     }
 }

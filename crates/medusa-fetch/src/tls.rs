@@ -12,8 +12,11 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use crate::error::{Cause, Fault};
 
-/// The protocols spoken over TLS, the one we like best first.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// The protocols that fetches speak over TLS, the one we like best first.
+pub(crate) const PROTOCOLS: &[&[u8]] = &[b"h2", HTTP_1];
+
+/// HTTP/1.1, as it is called in TLS.
+pub(crate) const HTTP_1: &[u8] = b"http/1.1";
 
 /// The authorities whose certificates are taken.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,9 +31,9 @@ pub(crate) enum Trust {
     Any,
 }
 
-/// The settings of TLS for `trust`; none where there is no TLS. Blocks: the system's certificates are a hundred
-/// files.
-pub(crate) fn config(trust: &Trust) -> Result<Option<ClientConfig>, Fault> {
+/// The settings of TLS for `trust` and `protocols`; none where there is no TLS. Blocks: the system's certificates are a
+/// hundred files.
+pub(crate) fn config(trust: &Trust, protocols: &[&[u8]]) -> Result<Option<ClientConfig>, Fault> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::NoTls => return Ok(None),
@@ -42,7 +45,7 @@ pub(crate) fn config(trust: &Trust) -> Result<Option<ClientConfig>, Fault> {
     let builder = builder.map_err(|error| Fault::Setup(Cause::innermost(&error)))?;
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = builder.with_no_client_auth();
-    config.alpn_protocols = PROTOCOLS.map(Vec::from).to_vec();
+    config.alpn_protocols = protocols.iter().map(|&protocol| protocol.into()).collect();
     Ok(Some(config))
 }
 
