@@ -172,6 +172,12 @@ impl HandlerError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, false, source.into())
     }
 
+    /// Another server that was asked failed: 502 (Bad Gateway), or 504 (Gateway Timeout) if it did not answer in time.
+    pub fn upstream(timed_out: bool, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let status = if timed_out { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+        Self::new(status, false, source.into())
+    }
+
     /// The client is to blame: a 4xx of the caller's choice, or a 503 or 507 where it asks for more than there is.
     pub fn client(status: StatusCode, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::new(status, true, source.into())

@@ -65,7 +65,7 @@ pub use request::{Finding, Head, Purpose, Request, RequestBody, RequestBodyError
 pub use request_id::RequestId;
 pub use response::{HTML, Response, TEXT};
 pub use server::{Directory, Mount, MountText, PinnedServer, Server, ServerDefinition};
-pub use sessions::Sessions;
+pub use sessions::{Membership, Sessions};
 pub use trace::{MOST_TRACES, TooManyTraces, Trace, TraceEnd, TraceFilter, TraceStep, TracedRequest, traces};
 pub use under_way::{EndBy, UnderWay, UseCounts, end_long_lived};
 pub use upgrade::{Io, Session, StreamIo, Upgrade, Upgraded};

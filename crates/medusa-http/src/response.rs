@@ -217,6 +217,8 @@ fn hint(status: StatusCode) -> &'static str {
         StatusCode::TOO_MANY_REQUESTS => "That was too often. Try again later.",
         StatusCode::NOT_FOUND => "There is nothing at this address.",
         StatusCode::INTERNAL_SERVER_ERROR => "The server failed to answer. Its log says why.",
+        StatusCode::BAD_GATEWAY => "The server behind this one failed to answer. Try again later.",
+        StatusCode::GATEWAY_TIMEOUT => "The server behind this one did not answer in time. Try again later.",
         StatusCode::URI_TOO_LONG => "The address is too long.",
         StatusCode::TOO_MANY_REQUESTS => "You have asked too often. Try again later.",
         StatusCode::SERVICE_UNAVAILABLE => "The server could not answer in time. Try again later.",

@@ -67,8 +67,8 @@ impl Sessions {
             .gauge("event_streams", self.event_streams.receiver_count() as u64)
     }
 
-    /// A `WebSocket`, which may stay for `keep` when the handler is gone.
-    pub(crate) fn join_websocket(&self, keep: Duration) -> Membership {
+    /// A `WebSocket`, or another protocol on a connection, which may stay for `keep` when the handler is gone.
+    pub fn join_websocket(&self, keep: Duration) -> Membership {
         Membership { ending: self.websockets.subscribe(), keep }
     }
 
@@ -80,14 +80,14 @@ impl Sessions {
 
 /// One of them.
 #[derive(Debug)]
-pub(crate) struct Membership {
+pub struct Membership {
     ending: watch::Receiver<Ending>,
     keep: Duration,
 }
 
 impl Membership {
     /// Waits until it is to end.
-    pub(crate) async fn ended(&mut self) {
+    pub async fn ended(&mut self) {
         let mut until = None;
         loop {
             let ending = *self.ending.borrow_and_update();

@@ -62,6 +62,14 @@ impl RequestBody {
         matches!(&self.source, Source::Bytes(bytes) if bytes.is_empty())
     }
 
+    /// Its exact length in bytes, if that is known before it is read: not of one that comes in chunks.
+    pub fn length(&self) -> Option<u64> {
+        match &self.source {
+            Source::Bytes(bytes) => Some(bytes.len() as u64),
+            Source::Incoming(incoming) => incoming.incoming.as_ref()?.size_hint().exact(),
+        }
+    }
+
     /// Sets another limit than the server's, in bytes.
     pub fn set_limit(&mut self, bytes: u64) {
         self.limit = bytes;
