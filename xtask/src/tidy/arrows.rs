@@ -30,6 +30,7 @@ const PLACES: &[(&str, Place)] = &[
     ("medusa-fetch", Place::Level(2)),
     ("medusa-http", Place::Level(2)),
     ("medusa-chat", Place::Level(3)),
+    ("medusa-proxy", Place::Level(3)),
     ("medusa-site", Place::Level(4)),
     ("medusa-script", Place::Level(5)),
     ("medusa", Place::Level(7)),

@@ -1,0 +1,305 @@
+//! The servers that are asked: where each is, and what is known of it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use http::Uri;
+use http::header::HeaderValue;
+use http::uri::Scheme;
+use medusa_proto::status::Status;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use crate::error::Fault;
+use crate::health::{Change, Health};
+use crate::options::ProxyOptions;
+
+/// The number of upstreams of one proxy.
+pub const MOST_UPSTREAMS: usize = 64;
+
+/// The reason why something is no upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamUrlError {
+    /// It is nothing of the kind.
+    #[error(
+        "{0:?} is no upstream: give one like \"http://127.0.0.1:9000\", \"https://app.example\" or \"unix:/run/app.sock\""
+    )]
+    Url(String),
+    /// It has a path.
+    #[error(
+        "{0:?} has a path or a query: paths are passed on as they come, and medusa.handler.rewrite changes them"
+    )]
+    Path(String),
+    /// No certificate can be for that name.
+    #[error("{0:?} is no name that a certificate can be for")]
+    Name(String),
+    /// Its path is not absolute.
+    #[error("{0:?}: the path of a unix socket must be absolute")]
+    Relative(String),
+}
+
+/// Where an upstream is: `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:/PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamUrl {
+    text: String,
+    pub(crate) place: UpstreamPlace,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UpstreamPlace {
+    Tcp { host: UpstreamHost, port: u16, is_tls: bool, authority: String },
+    Unix(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UpstreamHost {
+    Address(IpAddr),
+    Name(String),
+}
+
+impl FromStr for UpstreamUrl {
+    type Err = UpstreamUrlError;
+
+    fn from_str(text: &str) -> Result<Self, UpstreamUrlError> {
+        let wrong = || UpstreamUrlError::Url(text.to_owned());
+        if let Some(path) = text.strip_prefix("unix:") {
+            if !path.starts_with('/') {
+                return Err(UpstreamUrlError::Relative(text.to_owned()));
+            }
+            return Ok(Self { text: text.to_owned(), place: UpstreamPlace::Unix(path.into()) });
+        }
+        let uri: Uri = text.parse().map_err(|_invalid| wrong())?;
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else { return Err(wrong()) };
+        let is_tls = match scheme {
+            scheme if *scheme == Scheme::HTTP => false,
+            scheme if *scheme == Scheme::HTTPS => true,
+            _ => return Err(wrong()),
+        };
+        if uri.path_and_query().is_some_and(|path| path.as_str() != "/") || text.contains('#') {
+            return Err(UpstreamUrlError::Path(text.to_owned()));
+        }
+        let host = authority.host().trim_matches(['[', ']']);
+        let port = match authority.port() {
+            Some(port) => Some(port.as_u16()).filter(|&port| port != 0).ok_or_else(wrong)?,
+            // Behind the host there is something else, or a number too large.
+            None if authority.as_str() != authority.host() => return Err(wrong()),
+            None => {
+                if is_tls {
+                    443
+                } else {
+                    80
+                }
+            }
+        };
+        if host.is_empty() || authority.as_str().contains('@') {
+            return Err(wrong());
+        }
+        let host = match host.parse() {
+            Ok(address) => UpstreamHost::Address(address),
+            Err(_name) => UpstreamHost::Name(host.to_owned()),
+        };
+        let authority = authority.as_str().to_owned();
+        let text = format!("{scheme}://{authority}");
+        Ok(Self { text, place: UpstreamPlace::Tcp { host, port, is_tls, authority } })
+    }
+}
+
+impl fmt::Display for UpstreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl UpstreamUrl {
+    /// Whether it is asked by TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.place, UpstreamPlace::Tcp { is_tls: true, .. })
+    }
+
+    /// Whether it has a name that must be looked up.
+    pub fn has_name(&self) -> bool {
+        matches!(self.place, UpstreamPlace::Tcp { host: UpstreamHost::Name(_), .. })
+    }
+
+    /// Its own `Host`.
+    fn host_field(&self) -> HeaderValue {
+        let authority = match &self.place {
+            UpstreamPlace::Tcp { authority, .. } => authority.as_str(),
+            UpstreamPlace::Unix(_) => "localhost",
+        };
+        HeaderValue::from_str(authority).unwrap_or(const { HeaderValue::from_static("localhost") })
+    }
+}
+
+/// A server that is asked. All workers know the same of it.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    /// As logs and the status have it.
+    pub(crate) name: Arc<str>,
+    /// Tells its connections from others: with what is trusted.
+    pub(crate) key: Arc<str>,
+    pub(crate) place: UpstreamPlace,
+    pub(crate) host_field: HeaderValue,
+    /// The name that its certificate must be for.
+    pub(crate) server_name: Option<ServerName<'static>>,
+    /// There when the handler was prepared.
+    pub(crate) tls: OnceLock<Arc<ClientConfig>>,
+    pub(crate) health: Health,
+    pub(crate) counts: UpstreamCounts,
+}
+
+/// Counts of one upstream.
+#[derive(Debug, Default)]
+pub(crate) struct UpstreamCounts {
+    pub(crate) active: AtomicUsize,
+    pub(crate) idle: AtomicUsize,
+    pub(crate) requests: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) repeated: AtomicU64,
+    pub(crate) connections: AtomicU64,
+}
+
+impl Upstream {
+    pub(crate) fn new(url: &UpstreamUrl, options: &ProxyOptions) -> Result<Self, UpstreamUrlError> {
+        let server_name = match &url.place {
+            UpstreamPlace::Tcp { host, is_tls: true, .. } => Some(match (&options.tls.name, host) {
+                (Some(name), _) | (None, UpstreamHost::Name(name)) => ServerName::try_from(name.clone())
+                    .map_err(|_invalid| UpstreamUrlError::Name(name.clone()))?,
+                (None, UpstreamHost::Address(address)) => (*address).into(),
+            }),
+            _ => None,
+        };
+        let key = if url.is_tls() { format!("{url}\0{:?}", options.tls) } else { url.to_string() };
+        Ok(Self {
+            name: url.to_string().into(),
+            key: key.into(),
+            place: url.place.clone(),
+            host_field: url.host_field(),
+            server_name,
+            tls: OnceLock::new(),
+            health: Health::default(),
+            counts: UpstreamCounts::default(),
+        })
+    }
+
+    /// It has answered.
+    pub(crate) fn answered(&self, options: &ProxyOptions) {
+        // Where others ask, they say when it is up again.
+        if options.health.is_none() && self.health.answered(1) == Some(Change::Up) {
+            tracing::info!(upstream = %self.name, "medusa.handler.proxy: {} answers again", self.name);
+        } else if options.health.is_some() {
+            self.health.forgive();
+        }
+    }
+
+    /// It has not answered, for this reason.
+    pub(crate) fn failed(&self, options: &ProxyOptions, now: u64, fault: &Fault) {
+        self.counts.failures.fetch_add(1, Relaxed);
+        // That is our own fault.
+        if matches!(fault, Fault::Descriptors) {
+            return;
+        }
+        let pause = u64::try_from(options.retry_after.as_millis()).unwrap_or(u64::MAX);
+        if self.health.failed(options.fall, now, pause) == Some(Change::Down) {
+            let reason = medusa_proto::with_causes(fault);
+            tracing::warn!(upstream = %self.name, "medusa.handler.proxy: {} is taken for down after {} failures in a row: {reason}", self.name, options.fall);
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let UpstreamCounts { active, idle, requests, failures, repeated, connections } = &self.counts;
+        Status::new("upstream", &*self.name)
+            .field("state", if self.health.is_down() { "down" } else { "up" })
+            .gauge("active", active.load(Relaxed) as u64)
+            .gauge("idle", idle.load(Relaxed) as u64)
+            .counter("requests", requests.load(Relaxed))
+            .counter("failures", failures.load(Relaxed))
+            .counter("repeated", repeated.load(Relaxed))
+            .counter("connections", connections.load(Relaxed))
+    }
+}
+
+/// One request under way at an upstream.
+#[derive(Debug)]
+pub(crate) struct ActiveRequest(Arc<Upstream>);
+
+impl ActiveRequest {
+    pub(crate) fn begin(upstream: &Arc<Upstream>) -> Self {
+        upstream.counts.active.fetch_add(1, Relaxed);
+        upstream.counts.requests.fetch_add(1, Relaxed);
+        Self(Arc::clone(upstream))
+    }
+}
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.0.counts.active.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<UpstreamUrl, String> {
+        text.parse().map_err(|error: UpstreamUrlError| error.to_string())
+    }
+
+    #[test]
+    fn upstreams_are_where_their_urls_say() {
+        let tcp = |text: &str| match parse(text).unwrap().place {
+            UpstreamPlace::Tcp { host, port, is_tls, authority } => (host, port, is_tls, authority),
+            UpstreamPlace::Unix(path) => panic!("{path:?}"),
+        };
+        let address = |text: &str| UpstreamHost::Address(text.parse().unwrap());
+        assert_eq!(
+            tcp("http://127.0.0.1:9000"),
+            (address("127.0.0.1"), 9000, false, "127.0.0.1:9000".into())
+        );
+        assert_eq!(tcp("http://[::1]:9000/"), (address("::1"), 9000, false, "[::1]:9000".into()));
+        let name = UpstreamHost::Name("app.example".into());
+        assert_eq!(tcp("https://app.example"), (name.clone(), 443, true, "app.example".into()));
+        assert_eq!(tcp("http://app.example"), (name, 80, false, "app.example".into()));
+        assert_eq!(parse("unix:/run/a.sock").unwrap().place, UpstreamPlace::Unix("/run/a.sock".into()));
+        assert_eq!(parse("http://127.0.0.1:9000/").unwrap().to_string(), "http://127.0.0.1:9000");
+    }
+
+    #[test]
+    fn what_is_none_is_said_with_what_would_be_one() {
+        for wrong in [
+            "",
+            "127.0.0.1:9000",
+            "ftp://a",
+            "http://",
+            "http://a:0",
+            "http://a:99999",
+            "http://u:p@a",
+            "http://a:",
+            "h2c://a",
+            "http://a b",
+            "/path",
+        ] {
+            let error = parse(wrong).unwrap_err();
+            assert!(error.starts_with(&format!("{wrong:?} is no upstream: give one like")), "{error}");
+        }
+        for path in ["http://a/b", "http://a/?q", "http://a?q"] {
+            assert!(parse(path).unwrap_err().contains("medusa.handler.rewrite"), "{path}");
+        }
+        assert!(parse("unix:a.sock").unwrap_err().contains("must be absolute"));
+    }
+
+    #[test]
+    fn connections_are_shared_only_where_the_same_is_trusted() {
+        let key = |url: &str, insecure| {
+            let tls = crate::TlsOptions { insecure, ..Default::default() };
+            Upstream::new(&parse(url).unwrap(), &ProxyOptions { tls, ..Default::default() }).unwrap().key
+        };
+        assert_ne!(key("https://a", true), key("https://a", false));
+        assert_eq!(key("http://a", true), key("http://a", false));
+        assert_ne!(key("http://a", true), key("http://b", true));
+    }
+}
