@@ -33,6 +33,13 @@ const MAX_SOURCES: usize = 32 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct ScriptRoot(pub(crate) Arc<Path>);
 
+impl ScriptRoot {
+    /// `path`, relative to the script.
+    pub(crate) fn join(lua: &Lua, path: String) -> PathBuf {
+        lua.app_data_ref::<Self>().map(|root| root.0.join(&path)).unwrap_or_else(|| path.into())
+    }
+}
+
 /// The source files of one load, read once, so that every worker runs the same text.
 #[derive(Debug)]
 pub(crate) struct Sources {

@@ -15,7 +15,7 @@ const PROGRAM: &str = "/usr/sbin/nginx";
 pub struct Nginx {
     address: SocketAddr,
     process: Process,
-    _folder: Site,
+    folder: Site,
 }
 
 impl Nginx {
@@ -38,7 +38,7 @@ impl Nginx {
         let process =
             Process::start(command.args(["-c", "nginx.conf", "-e", "stderr", "-p"]).arg(folder.path()));
         wait::until("nginx listens", || TcpStream::connect(address).ok());
-        Self { address, process, _folder: folder }
+        Self { address, process, folder }
     }
 
     /// The version, as it says it.
@@ -54,6 +54,11 @@ impl Nginx {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its folder, which relative paths begin at.
+    pub fn folder(&self) -> &Site {
+        &self.folder
     }
 
     /// Its process; that of the master, if it has workers.

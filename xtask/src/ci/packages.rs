@@ -34,7 +34,11 @@ const NEEDS: &[Need] = &[
     need("openssl", "openssl", "TLS that is not ours, for tests and benches"),
     need("wrk", "wrk", "load, for reload tests and benches"),
     need("slowhttptest", "slowhttptest", "clients that are slow on purpose, for tests"),
-    need("nginx", "nginx", "a proxy in front, for tests; the server benches compare with"),
+    need(
+        "nginx",
+        "nginx",
+        "a proxy in front and a server behind, for tests; the server benches compare with",
+    ),
     need("libnginx-mod-stream", "/usr/lib/nginx/modules/ngx_stream_module.so", "its balancer, for tests"),
     need(
         "libnginx-mod-http-lua",
@@ -44,6 +48,7 @@ const NEEDS: &[Need] = &[
     need("lua-nginx-websocket", "/usr/share/lua/5.1/nginx/websocket/server.lua", "its sessions, for benches"),
     need("nghttp2-client", "h2load", "HTTP/2 clients, for tests and benches"),
     need("python3", "python3", "a client that is not ours, for tests"),
+    need("nodejs", "node", "an application behind a proxy, for tests"),
     need("tzdata", "/usr/share/zoneinfo/Asia/Kolkata", "time zones, for tests of local time"),
     need("tmux", "tmux", "a terminal, for tests of the prompt"),
     need("chromium", "chromium", "a real browser, for page tests"),

@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::Bound;
-use std::path::PathBuf;
 
 use bytes::Bytes;
 use http::header::SET_COOKIE;
@@ -209,7 +208,7 @@ fn request(lua: &Lua, url: &Value, options: Value, json: Option<LuaString>) -> m
         request.bearer(token).map_err(refused)?;
     }
     request.limits = limits(&mut options)?;
-    request.ca = options.get::<String>("ca", "a string")?.map(|path| root(lua).join(path));
+    request.ca = options.get::<String>("ca", "a string")?.map(|path| ScriptRoot::join(lua, path));
     request.insecure = options.get::<bool>("insecure", "a boolean")?.unwrap_or(false);
     request.stream = options.get::<bool>("stream", "a boolean")?.unwrap_or(false);
     options.finish()?;
@@ -356,9 +355,4 @@ async fn next(lua: &Lua, response: &Table) -> Result<Option<Bytes>, String> {
     let chunk = stream.next().await;
     pending.0.replace(Some(stream));
     chunk.map_err(|error| placed(&with_causes(&error)))
-}
-
-/// The directory at which relative paths start.
-fn root(lua: &Lua) -> PathBuf {
-    lua.app_data_ref::<ScriptRoot>().map(|root| root.0.to_path_buf()).unwrap_or_default()
 }

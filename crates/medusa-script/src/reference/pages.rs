@@ -78,6 +78,8 @@ pub(super) const PAGES: &[Page] = &[
             handler::CSRF_OPTIONS,
             handler::ERRORS_OPTIONS,
             handler::REWRITE_OPTIONS,
+            handler::PROXY_OPTIONS,
+            handler::PROXY_HEALTH,
             handler::HTTPS_OPTIONS,
             handler::REDIRECT_OPTIONS,
         ],

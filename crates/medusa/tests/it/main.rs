@@ -63,6 +63,7 @@ mod slow_attacks;
 mod streams;
 mod support;
 mod syslog;
+mod tandem;
 mod tls;
 mod told;
 mod top;

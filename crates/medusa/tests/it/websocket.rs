@@ -708,7 +708,7 @@ fn a_script_may_have_nothing_compressed() {
 }
 
 /// The head of a session on a stream of HTTP/2 ([RFC 8441 §5.1](https://www.rfc-editor.org/rfc/rfc8441#section-5.1)).
-fn extended(protocol: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn extended(protocol: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let pseudo = [
         (":method", "CONNECT"),
         (":protocol", protocol),

@@ -12,6 +12,7 @@ mod function;
 mod headers;
 mod limit;
 mod log;
+mod proxy;
 mod put;
 mod redirect;
 mod rewrite;
@@ -62,6 +63,7 @@ pub(crate) const DOCS: &[Item] = &[
     script::DOC,
     function::DOC,
     rust::DOC,
+    proxy::DOC,
     redirect::HTTPS_DOC,
     redirect::DOC,
 ];
@@ -83,6 +85,8 @@ pub(crate) const CORS_OPTIONS: Class = cors::OPTIONS;
 pub(crate) const CSRF_OPTIONS: Class = csrf::OPTIONS;
 pub(crate) const ERRORS_OPTIONS: Class = errors::OPTIONS;
 pub(crate) const REWRITE_OPTIONS: Class = rewrite::OPTIONS;
+pub(crate) const PROXY_OPTIONS: Class = proxy::OPTIONS;
+pub(crate) const PROXY_HEALTH: Class = proxy::HEALTH_OPTIONS;
 pub(crate) const HTTPS_OPTIONS: Class = redirect::HTTPS_OPTIONS;
 pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
 
@@ -108,6 +112,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("script", lua.create_function(script::script)?)?;
     handler.set("first", lua.create_function(first::first)?)?;
     handler.set("wrap", lua.create_function(function::wrap)?)?;
+    handler.set("proxy", lua.create_function(proxy::proxy)?)?;
     handler.set("https", lua.create_function(redirect::https)?)?;
     handler.set("redirect", lua.create_function(redirect::redirect)?)?;
     medusa.set("handler", handler)

@@ -43,12 +43,13 @@ const INSIDE: &[(&str, &str)] = &[
     ("function", "function(req) return 'function' end"),
     ("script", "medusa.handler.script('script.luau')"),
     ("files", "medusa.handler.files('public')"),
+    ("proxy", "medusa.handler.proxy('unix:FOLDER/behind.sock')"),
     // With a session.
     ("socket", "medusa.handler.script('socket.luau')"),
 ];
 
-/// The handlers that are neither: they send clients elsewhere, or are another program's.
-const OTHERS: &[&str] = &["https", "redirect", "rust"];
+/// The handlers that are neither: they send clients elsewhere, are another program's, or serve what is not the site's.
+const OTHERS: &[&str] = &["https", "put", "redirect", "rust", "user_dirs"];
 
 const ADA: (&str, &str) = ("Authorization", "Basic YWRhOnNlY3JldA==");
 
@@ -65,19 +66,25 @@ fn wrappers() -> String {
 }
 
 fn site(mounts: &str) -> Site {
-    web(&format!("{}{mounts}", wrappers()))
+    let site = web(&format!("{}{mounts}", wrappers()))
         .file("key.luau", "return function(req) return 'key' end")
         .file("wrap.luau", "return function(req, next) return next(req) end")
         .file("script.luau", "return function(req) return 'script' end")
         .file("socket.luau", SOCKET)
         .file("lost.html", "lost")
         .file("empty/.keep", "")
-        .file("public/a", "files")
+        .file("public/a", "files");
+    let script = site.read("site.luau").replace("FOLDER", site.path().to_str().expect("UTF-8"));
+    site.write("site.luau", script);
+    site
 }
 
 /// All of them.
 fn matrix() -> Site {
-    let mut mounts = "local inside = {}\n".to_owned();
+    let mut mounts = "local behind = medusa.http.server { listen = 'unix:behind.sock' }
+        behind:mount('/', function() return 'proxy' end)
+        local inside = {}\n"
+        .to_owned();
     for (name, handler) in INSIDE {
         writeln!(mounts, "inside['{name}'] = {handler}").expect("memory");
     }
