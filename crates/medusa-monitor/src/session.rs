@@ -145,7 +145,7 @@ impl<C: Control> Monitor<C> {
     /// Opens a session. With `reserve`, it may be a short one if there is no room for others.
     pub(crate) fn open(&self, identity: Identity, reserve: bool) -> Result<Session<C>, Full> {
         let seat = self.sessions.open(&identity, reserve).inspect_err(|full| {
-            Auditor::refuse_login(&self.audit, &identity.who, identity.front_end, &full.to_string());
+            Auditor::refuse_session(&self.audit, &identity, &full.to_string());
         })?;
         let auditor = Auditor::open(&self.audit, seat.number(), &identity);
         let state = self.control.open(seat.number(), &identity);

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a session is among them exactly as long as its [`Seat`] is held.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,6 +23,11 @@ pub const MAX_SESSIONS: usize = 16;
 /// The number of them that may come from one address (for IPv6, one /64), and by one login; of limited logins half as many.
 pub const MAX_FROM_ONE: usize = 8;
 
+/// The number of sessions that a limited login may open at once, and the time after which it may open one more: a display asks once a
+/// second, and each session is two records of the audit log.
+const OPENED_AT_ONCE: u32 = 60;
+const OPENED_EACH: Duration = Duration::from_secs(1);
+
 /// The number more that may come by the control socket while all of those are taken, so that the operator is heard: for what ends
 /// by itself, which is everything but a statement.
 pub(crate) const RESERVE: usize = 4;
@@ -41,6 +46,26 @@ pub struct Sessions {
 struct SessionTable {
     last: u64,
     open: BTreeMap<u64, Entry>,
+    openings: Openings,
+}
+
+/// How often limited logins have opened sessions of late: when each may open as many at once as ever.
+#[derive(Debug, Default)]
+struct Openings(HashMap<Arc<str>, Instant>);
+
+impl Openings {
+    /// Whether a login may open one more.
+    fn have_room(&mut self, login: &Arc<str>, now: Instant) -> bool {
+        self.0.retain(|_, free| *free > now);
+        let used = self.0.get(login).map_or(Duration::ZERO, |free| free.saturating_duration_since(now));
+        used + OPENED_EACH <= OPENED_EACH * OPENED_AT_ONCE
+    }
+
+    /// A login has opened one.
+    fn add(&mut self, login: &Arc<str>, now: Instant) {
+        let free = self.0.get(login).map_or(now, |free| now.max(*free));
+        self.0.insert(Arc::clone(login), free + OPENED_EACH);
+    }
 }
 
 #[derive(Debug)]
@@ -77,6 +102,12 @@ pub enum Full {
     /// As many are open by this login as may be.
     #[error("{0} sessions are open by this login already: close one, or try again later")]
     Login(usize),
+    /// The login may not do everything, and has opened too many of late.
+    #[error(
+        "this login, with limited rights, has opened {0} sessions within a minute: ask for more in one, in lines of JSON or at a \
+         prompt, or try again later"
+    )]
+    Often(u32),
 }
 
 /// A session, as others see it.
@@ -116,6 +147,10 @@ impl Sessions {
     /// Opens a session; where all places are taken, one of the reserve if `reserve` says that this is one of those it is for.
     pub(crate) fn open(self: &Arc<Self>, identity: &Identity, reserve: bool) -> Result<Seat, Full> {
         let mut table = self.table.lock();
+        let now = Instant::now();
+        if identity.rights.are_limited() && !table.openings.have_room(&identity.login, now) {
+            return Err(Full::Often(OPENED_AT_ONCE));
+        }
         let count = |which: &dyn Fn(&Entry) -> bool| table.open.values().filter(|entry| which(entry)).count();
         let is_limited = identity.rights.are_limited();
         // What limited logins have leaves others the other half.
@@ -141,6 +176,9 @@ impl Sessions {
         } else {
             return Err(Full::All(MAX_SESSIONS));
         };
+        if is_limited {
+            table.openings.add(&identity.login, now);
+        }
         table.last += 1;
         let number = table.last;
         let (sender, ended) = watch::channel(None);
@@ -341,6 +379,31 @@ mod tests {
         let full = open(&by("admin", Role::Program, 5)).expect_err("all are taken");
         assert_eq!(full, Full::Login(MAX_FROM_ONE));
         assert_eq!(open(&by("other", Role::Program, 5)).expect_err("all are taken"), Full::All(MAX_SESSIONS));
+    }
+
+    #[test]
+    fn who_may_only_look_opens_some_sessions_a_minute() {
+        let sessions = Arc::<Sessions>::default();
+        let open = |role, login: &str| sessions.open(&by(login, role, 1), false).map(drop);
+        let mut openings = Openings::default();
+        let (start, login) = (Instant::now(), Arc::<str>::from("a"));
+        for _ in 0..OPENED_AT_ONCE {
+            assert!(openings.have_room(&login, start));
+            openings.add(&login, start);
+        }
+        assert!(!openings.have_room(&login, start), "none more at once");
+        assert!(openings.have_room(&"b".into(), start), "another has its own");
+        for second in 1..200 {
+            let now = start + OPENED_EACH * second;
+            assert!(openings.have_room(&login, now), "one a second");
+            openings.add(&login, now);
+            assert!(!openings.have_room(&login, now));
+        }
+        assert!(openings.have_room(&login, start + OPENED_EACH * 1000) && openings.0.is_empty());
+
+        sessions.table.lock().openings = Openings([(login, Instant::now() + Duration::from_hours(1))].into());
+        assert_eq!(open(Role::View, "a"), Err(Full::Often(OPENED_AT_ONCE)));
+        assert_eq!((open(Role::View, "b"), open(Role::Operate, "a")), (Ok(()), Ok(())));
     }
 
     #[tokio::test]

@@ -55,6 +55,11 @@ impl Auditor {
         log.note(record(RecordKind::Refusal, who, front_end, None).text(why, MAX_RESULT));
     }
 
+    /// Records that somebody who has logged in was refused a session.
+    pub fn refuse_session(log: &AuditLog, identity: &Identity, why: &str) {
+        log.note(record_of(RecordKind::Refusal, identity).text(why, MAX_RESULT));
+    }
+
     /// Records what is about to be done, and only then lets it be done: for what changes the server.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 //! nothing need be done that is not; [`AuditLog::note`] never waits and never fails: it is on the disk a second later, and
 //! what finds no room is counted and told by the next record that does.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use tokio::sync::oneshot;
 
 use super::chain::Head;
 use super::quota::{Need, Quotas, SHARE, Spender};
-use super::record::{Outcome, Record, RecordKind, Text};
+use super::record::{MAX_LINE, Record, RecordKind};
 use super::writer::{AuditError, LogLimits, LogWriter};
 
 /// How many records may wait: of those that say who looked, of all that nobody waits for, and of all. So whoever looks
@@ -45,8 +46,14 @@ const SYNC: Duration = Duration::from_secs(1);
 const ANCHOR_RECORDS: u64 = 256;
 const ANCHOR_TIME: Duration = Duration::from_mins(10);
 
-/// What a record needs beside its text, for quotas.
-const AROUND: usize = 384;
+/// What a line has beside what is signed, for quotas: the digits of its number, and the MAC.
+const AROUND: usize = 96;
+
+/// How often it is told that records were lost.
+const TELLS_LOST: Duration = Duration::from_mins(1);
+
+/// The most sessions that are known to be in the log. Beyond that, ends of sessions were lost.
+const MAX_TRACED: usize = 1024;
 
 /// Takes heads to where whoever can write the log's files cannot.
 pub type OnAnchor = Box<dyn FnMut(Head) + Send>;
@@ -110,6 +117,8 @@ impl AuditLog {
             program: program.to_owned(),
             writer: None,
             quotas: Quotas::default(),
+            traced: BTreeSet::new(),
+            told_lost: None,
             shared: Arc::clone(&shared),
             on_anchor,
             anchored: (0, Instant::now()),
@@ -179,6 +188,10 @@ struct Keeper {
     program: String,
     writer: Option<LogWriter>,
     quotas: Quotas,
+    /// The sessions with a record in the log, and no end there yet.
+    traced: BTreeSet<u64>,
+    /// When it was last told that records were lost.
+    told_lost: Option<Instant>,
     shared: Arc<Shared>,
     on_anchor: OnAnchor,
     /// The last record that was handed out, and when.
@@ -208,6 +221,7 @@ impl Keeper {
                 Err(RecvTimeoutError::Disconnected) => return self.sync(),
             };
             if let Some(done) = closed {
+                self.told_lost = None;
                 let _told = self.write(&mut [Record::new(RecordKind::Stop, now())], true);
                 self.anchor(true);
                 let _left = done.send(());
@@ -230,7 +244,7 @@ impl Keeper {
             if reply.is_none() {
                 self.shared.notes.fetch_sub(1, Ordering::Relaxed);
             }
-            match self.admit(&record, length, reply.is_some()) {
+            match self.admit(&record, length as u64, reply.is_some()) {
                 Ok(()) => {
                     records.push(record);
                     replies.push(reply);
@@ -255,7 +269,11 @@ impl Keeper {
                     self.single(record, reply);
                 }
             }
-            Err(error) => replies.into_iter().for_each(|reply| self.fail(reply, error.clone())),
+            Err(error) => {
+                for (record, reply) in records.iter().zip(replies) {
+                    self.give_up(record, reply, error.clone());
+                }
+            }
         }
         closed
     }
@@ -264,39 +282,47 @@ impl Keeper {
         let mut record = [record];
         match self.write(&mut record, reply.is_some()) {
             Ok(()) => succeed(record[0].seq, reply),
-            Err(error) => self.fail(reply, error),
+            Err(error) => self.give_up(&record[0], reply, error),
         }
     }
 
-    /// Nobody fills the log with what is theirs to choose.
-    fn admit(&mut self, record: &Record, length: usize, is_awaited: bool) -> Result<(), AuditError> {
-        let Some(who) = &record.who else { return Ok(()) };
-        // Those who are refused a session are one, and not the one they may claim to be.
-        let is_stranger = record.kind == RecordKind::Refusal && record.session.is_none();
-        let (spender, need) = match (is_stranger, is_awaited) {
-            // There is nothing that they need more.
-            (true, _) => (Spender::stranger(), Need::Request),
-            (false, is_awaited) => {
-                let spender = Spender::new(record.login.as_deref(), who.identity());
-                let need = match record.kind {
-                    _ if !is_awaited => Need::Look,
-                    RecordKind::Request => Need::Request,
-                    _ => Need::Statement,
-                };
-                (spender, need)
-            }
+    /// What could not be written takes nobody's share.
+    fn give_up(&mut self, record: &Record, reply: Option<Waiter>, error: AuditError) {
+        if let Some(spender) = spender(record) {
+            self.quotas.refund(&spender, length(record) as u64, Instant::now());
+        }
+        self.fail(reply, error);
+    }
+
+    /// Nobody fills the log with what is theirs to choose: whatever is written was let in, or ends what was.
+    fn admit(&mut self, record: &Record, length: u64, is_awaited: bool) -> Result<(), AuditError> {
+        let Some(spender) = spender(record) else { return Ok(()) };
+        let need = match record.kind {
+            // A session of which nothing is in the log leaves no end there either.
+            RecordKind::Logout if record.session.is_some_and(|session| self.traced.remove(&session)) => None,
+            RecordKind::Logout => return Err(AuditError::Quota { bytes: SHARE }),
+            RecordKind::Result => None,
+            // There is nothing that strangers need more.
+            _ if is_stranger(record) => Some(Need::Request),
+            _ if !is_awaited => Some(Need::Look),
+            RecordKind::Request => Some(Need::Request),
+            _ => Some(Need::Statement),
         };
-        let length = length as u64;
-        match record.kind {
-            RecordKind::Login | RecordKind::Refusal | RecordKind::Statement | RecordKind::Request => {
-                let fits = self.quotas.take(&spender, length, need, Instant::now());
-                if fits { Ok(()) } else { Err(AuditError::Quota { bytes: SHARE }) }
+        let now = Instant::now();
+        match need {
+            Some(need) if !self.quotas.take(&spender, length, need, now) => {
+                return Err(AuditError::Quota { bytes: SHARE });
             }
-            _ => {
-                self.quotas.charge(&spender, length, Instant::now());
-                Ok(())
+            Some(_) => {}
+            None => self.quotas.charge(&spender, length, now),
+        }
+        if let Some(session) = record.session.filter(|_| record.kind != RecordKind::Logout) {
+            self.traced.insert(session);
+            if self.traced.len() > MAX_TRACED {
+                self.traced.pop_first();
             }
         }
+        Ok(())
     }
 
     fn fail(&self, reply: Option<Waiter>, error: AuditError) {
@@ -328,10 +354,14 @@ impl Keeper {
         if records.is_empty() {
             return Ok(());
         }
-        let lost = self.shared.lost.swap(0, Ordering::Relaxed);
+        // Not with each record that finds room: who has others lost may choose how often.
+        let is_due = self.told_lost.is_none_or(|told| told.elapsed() >= TELLS_LOST);
+        let lost = if is_due { self.shared.lost.swap(0, Ordering::Relaxed) } else { 0 };
         let result = self.write_with(lost, records, sync);
         if result.is_err() {
             self.shared.lost.fetch_add(lost, Ordering::Relaxed);
+        } else if lost > 0 {
+            self.told_lost = Some(Instant::now());
         }
         self.tell(result.as_ref().err());
         result
@@ -388,12 +418,24 @@ fn succeed(seq: u64, reply: Option<Waiter>) {
     }
 }
 
+/// How much of the log a record takes, as it is written.
 fn length(record: &Record) -> usize {
-    let Record { text, effect, result, .. } = record;
-    let kept = |text: &Text| text.kept().len();
-    let diff = effect.iter().flat_map(|effect| &effect.diff).map(String::len).sum::<usize>();
-    let result = result.as_ref().map_or(0, |(Outcome::Ok(text) | Outcome::Error(text))| kept(text));
-    AROUND + text.as_ref().map_or(0, kept) + diff + result
+    AROUND + record.signed().map_or(MAX_LINE, |signed| signed.len())
+}
+
+/// Whether it is about somebody who has not logged in, whoever they claim to be.
+fn is_stranger(record: &Record) -> bool {
+    record.kind == RecordKind::Refusal && record.session.is_none() && record.login.is_none()
+}
+
+/// The one whose share a record takes, if it is about somebody.
+fn spender(record: &Record) -> Option<Spender> {
+    let who = record.who.as_ref()?;
+    Some(if is_stranger(record) {
+        Spender::stranger()
+    } else {
+        Spender::new(record.login.as_deref(), who.identity())
+    })
 }
 
 fn now() -> Timestamp {

@@ -112,14 +112,22 @@ impl Quotas {
         true
     }
 
-    /// Counts what is written in any case: up to what is kept for requests, which it must not take.
+    /// Counts what is written in any case, as it ends what was [let in](Self::take): a share may be more than full by what is under
+    /// way at a time, and lets nothing in until that has run off.
     pub(super) fn charge(&mut self, spender: &Spender, bytes: u64, now: Instant) {
-        let most = HOUR * Need::Statement.tenths() / 10;
         for share in &spender.0 {
             let share = self.known(share, now);
-            let level = self.level(&share, now);
-            let filled = (level + share.time(bytes)).min(most).max(level);
+            let filled = self.level(&share, now) + share.time(bytes);
             self.empty_at.insert(share, now + filled);
+        }
+    }
+
+    /// Takes back what was counted for what could not be written.
+    pub(super) fn refund(&mut self, spender: &Spender, bytes: u64, now: Instant) {
+        for share in &spender.0 {
+            let share = self.known(share, now);
+            let left = self.level(&share, now).saturating_sub(share.time(bytes));
+            self.empty_at.insert(share, now + left);
         }
     }
 
@@ -178,11 +186,26 @@ mod tests {
         let me = login("me", "::1");
         assert!(fill(&mut quotas, &me, Need::Look, now) <= SHARE / 2);
         fill(&mut quotas, &me, Need::Statement, now);
-        quotas.charge(&me, SHARE, now);
         assert!(!quotas.take(&me, 1024, Need::Statement, now));
         let kept = fill(&mut quotas, &me, Need::Request, now);
         assert!(kept > SHARE / 10 - 4096, "{kept}");
         assert!(!quotas.take(&me, 1024, Need::Request, now));
+    }
+
+    #[test]
+    fn what_is_written_in_any_case_has_to_run_off_and_what_was_not_written_counts_nothing() {
+        let (mut quotas, now) = (Quotas::default(), Instant::now());
+        let me = login("me", "::1");
+        fill(&mut quotas, &me, Need::Request, now);
+        quotas.charge(&me, SHARE / 60, now);
+        let seconds = |seconds| now + Duration::from_secs(seconds);
+        assert!(!quotas.take(&me, 1024, Need::Request, seconds(59)), "it is more than full");
+        assert!(quotas.take(&me, 1024, Need::Request, seconds(62)));
+        quotas.refund(&me, SHARE / 2, now);
+        assert!(quotas.take(&me, SHARE / 4, Need::Statement, now));
+        quotas.refund(&me, 2 * SHARE, now);
+        let filled = fill(&mut quotas, &me, Need::Request, now);
+        assert!(filled > SHARE - 4096 && filled <= SHARE, "{filled}");
     }
 
     #[test]
@@ -208,7 +231,7 @@ mod tests {
         }
         assert!(quotas.empty_at.len() <= MAX_SHARES + 1);
         let other = Spender::new(None, "another".into());
-        quotas.charge(&other, 2 * TOGETHER, now);
+        quotas.charge(&other, TOGETHER, now);
         assert!(!quotas.take(&other, 1024, Need::Statement, now), "they are one");
         assert!(quotas.take(&other, 1024, Need::Statement, now + HOUR), "until others have run off");
         assert!(quotas.empty_at.len() <= 3, "{}", quotas.empty_at.len());

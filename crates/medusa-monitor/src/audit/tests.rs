@@ -381,6 +381,73 @@ async fn who_has_filled_a_share_may_go_back_and_keeps_nobody_else_from_it() {
     assert_eq!((cut.len(), *bytes), (record::MAX_RESULT, reason.len() as u64));
 }
 
+/// What the log of a folder takes of the disk.
+fn size(path: &Path) -> u64 {
+    let names = AuditFiles::new(path).names().expect("readable");
+    names.iter().map(|(_, name)| fs::metadata(path.join(name)).expect("it is there").len()).sum()
+}
+
+/// An identity whose every record takes 2 KiB, as what is hidden in its name is escaped.
+fn from_one_address(login: &str, role: Role) -> Identity {
+    let who = format!("{login}{}", "\u{1}".repeat(300));
+    Identity::new(who, login, role, FrontEnd::Ssh([192, 0, 2, 1].into()))
+}
+
+#[tokio::test]
+async fn who_opens_sessions_without_end_fills_half_a_share_and_stops_no_statement() {
+    const SESSIONS: u64 = 6000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = LogLimits { file: 1 << 30, ..SMALL };
+    let log = AuditLog::start(folder.path(), limits, "a test", Box::new(drop)).expect("a thread");
+    let (looks, programs) = (from_one_address("looks", Role::View), from_one_address("me", Role::Program));
+    let program = Auditor::open(&log, SESSIONS, &programs);
+    let mut before = 0;
+    for number in 0..SESSIONS {
+        drop(Auditor::open(&log, number, &looks));
+        Auditor::refuse_session(&log, &looks, "too many");
+        if number % 50 == 0 {
+            let audited = program.strict(RecordKind::Statement, "x = 1").await;
+            audited.unwrap_or_else(|error| panic!("after {number} sessions: {error}")).end(None, Ok(""));
+            before = if number == SESSIONS / 2 { size(folder.path()) } else { before };
+        }
+    }
+    drop(program);
+    log.close().await;
+    assert!(check(folder.path()).is_whole());
+    let (mut logins, mut logouts, mut theirs, mut lost) = (0, 0, 0, 0);
+    for record in records(folder.path()) {
+        let is_theirs = record.role.as_deref() == Some("view");
+        theirs += if is_theirs { record.signed().expect("JSON").len() as u64 } else { 0 };
+        logins += u64::from(is_theirs && record.kind == RecordKind::Login);
+        logouts += u64::from(is_theirs && record.kind == RecordKind::Logout);
+        lost += u64::from(record.kind == RecordKind::Lost);
+    }
+    let half = 8 << 20;
+    // Some of it has run off meanwhile.
+    assert!(theirs < half + (1 << 20) && theirs > half / 10 * 9, "{theirs} bytes");
+    assert_eq!(logins, logouts, "what began in the log ends there, and nothing else does");
+    assert!(lost <= 5, "{lost} records tell of lost ones");
+    // All that comes later are statements and their results.
+    assert!(size(folder.path()) - before < 1 << 20, "it goes on");
+}
+
+#[tokio::test]
+async fn what_is_escaped_counts_as_it_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = LogLimits { file: 1 << 30, ..SMALL };
+    let log = AuditLog::start(folder.path(), limits, "a test", Box::new(drop)).expect("a thread");
+    let program = Auditor::open(&log, 1, &from_one_address("me", Role::Program));
+    let hidden = "\u{1}".repeat(record::MAX_STATEMENT);
+    let mut written = 0;
+    while program.strict(RecordKind::Statement, &hidden).await.is_ok() {
+        written += 1;
+        assert!(written < 20, "{written} statements of 6 MiB as they are written");
+    }
+    drop(program);
+    log.close().await;
+    assert!(size(folder.path()) <= 16 << 20);
+}
+
 /// Writes into the current directory until it is killed: what the next test starts.
 #[test]
 #[ignore = "it is a process that the test of kill -9 starts"]
