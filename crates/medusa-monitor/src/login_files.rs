@@ -1,11 +1,17 @@
-//! The files of servers that people log in to: read within bounds, and secrets only where nobody else may read them.
+//! The files of servers that people log in to: read within bounds, only where nobody but the server's user and root may have
+//! written them, and secrets only where nobody else may read them.
+//!
+//! **Invariant:** [`read`] alone opens such a file, and refuses it unless it [is trusted](trust).
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use medusa_proto::with_causes;
+use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 
 /// The largest file, in bytes: thousands of keys.
@@ -34,10 +40,19 @@ pub enum LoginFileError {
         /// The file.
         path: PathBuf,
     },
-    /// A secret was written by somebody else.
-    #[error("{path:?} belongs to uid {owner}, neither to this server's user (uid {us}) nor to root")]
+    /// Somebody else may write what says who may log in.
+    #[error("others than its owner may write {path:?}: `chmod go-w {}`", path.display())]
+    Writable {
+        /// The file, or its directory.
+        path: PathBuf,
+    },
+    /// It was written by somebody else.
+    #[error(
+        "{path:?} belongs to uid {owner}, neither to this server's user (uid {us}) nor to root: `chown {us} {}`",
+        path.display()
+    )]
     OfAnother {
-        /// The file.
+        /// The file, or its directory.
         path: PathBuf,
         /// The one it belongs to.
         owner: u32,
@@ -98,21 +113,43 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// What is said of a file with one.
 const BEGINS_WITH_MARK: &str = "begins with a byte order mark (EF BB BF): save it as UTF-8 without one";
 
-/// The text of a file.
-fn text(path: &Path) -> Result<String, LoginFileError> {
-    read(path, |_| Ok(()))
+impl LoginFileError {
+    /// Whether others may have written what is there.
+    const fn is_distrust(&self) -> bool {
+        matches!(self, Self::Writable { .. } | Self::OfAnother { .. })
+    }
 }
 
-/// The text of a file that holds a secret: it must be the server's user's or root's, and nobody else may read it.
+/// The text of a file that holds a secret: nobody else may read it.
 pub(crate) fn secret(path: &Path) -> Result<String, LoginFileError> {
-    let us = rustix::process::geteuid().as_raw();
-    read(path, |metadata| match metadata.uid() {
-        _ if metadata.mode() & 0o077 != 0 => Err(LoginFileError::Exposed { path: path.to_owned() }),
-        owner if owner != us && owner != 0 => {
-            Err(LoginFileError::OfAnother { path: path.to_owned(), owner, us })
-        }
-        _ => Ok(()),
+    read(path, |metadata| match metadata.mode() & 0o077 {
+        0 => Ok(()),
+        _ => Err(LoginFileError::Exposed { path: path.to_owned() }),
     })
+}
+
+/// Refuses what somebody else than the server's user and root owns or may write.
+fn trust(path: &Path, metadata: &Metadata) -> Result<(), LoginFileError> {
+    let (us, owner) = (rustix::process::geteuid().as_raw(), metadata.uid());
+    if owner != us && owner != 0 {
+        Err(LoginFileError::OfAnother { path: path.to_owned(), owner, us })
+    } else if metadata.mode() & 0o022 != 0 {
+        Err(LoginFileError::Writable { path: path.to_owned() })
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses a directory in which somebody else could put another file in the place of this one, whether by its name or, where that
+/// is a link, by the one it leads to.
+pub(crate) fn trust_directory(path: &Path) -> Result<(), LoginFileError> {
+    let error = |source| LoginFileError::Read { path: path.to_owned(), source };
+    let named = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let real = fs::canonicalize(path).ok();
+    for directory in [Some(named), real.as_deref().and_then(Path::parent)].into_iter().flatten() {
+        trust(directory, &fs::metadata(directory).map_err(error)?)?;
+    }
+    Ok(())
 }
 
 /// The one line of a file that holds a password.
@@ -150,6 +187,8 @@ fn read(
         return Err(error(io::Error::other("it is no file")));
     }
     fit(&metadata)?;
+    trust(path, &metadata)?;
+    trust_directory(path)?;
     let mut text = String::new();
     file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(error)?;
     if text.len() as u64 > MAX_FILE { Err(LoginFileError::TooLarge(path.to_owned())) } else { Ok(text) }
@@ -162,7 +201,7 @@ pub(crate) fn lines<T>(
     subject: impl Fn(&str) -> Option<&str>,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Vec<Result<T, LoginFileError>>, LoginFileError> {
-    let text = text(path)?;
+    let text = read(path, |_| Ok(()))?;
     let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let parse = |line: &str| match line.strip_prefix(BYTE_ORDER_MARK) {
@@ -185,15 +224,58 @@ pub(crate) fn lines<T>(
     Ok(parsed.collect())
 }
 
-/// The good lines; of the others, the log tells.
-pub(crate) fn good<T>(lines: Vec<Result<T, LoginFileError>>) -> impl Iterator<Item = T> {
-    lines.into_iter().filter_map(|line| match line {
-        Ok(line) => Some(line),
-        Err(error) => {
-            tracing::error!("nobody can log in by this line: {error}");
-            None
+/// What reads the lines of a file: [`lines`], parsed as is fit.
+type ReadLines<T> = fn(&Path) -> Result<Vec<Result<T, LoginFileError>>, LoginFileError>;
+
+/// The file of a running server, read at each login: what is wrong with it is told once. While others may have written it, what
+/// was read before holds, so that they let nobody in and lock nobody out.
+#[derive(Debug)]
+pub(crate) struct LoginFile<T> {
+    path: PathBuf,
+    read: ReadLines<T>,
+    known: Mutex<KnownLines<T>>,
+}
+
+#[derive(Debug)]
+struct KnownLines<T> {
+    good: Arc<[T]>,
+    /// What was told of it last.
+    told: Vec<String>,
+}
+
+impl<T> LoginFile<T> {
+    /// The file as it is now.
+    pub(crate) fn open(path: &Path, read: ReadLines<T>) -> Self {
+        let known = Mutex::new(KnownLines { good: Arc::new([]), told: Vec::new() });
+        let file = Self { path: path.to_owned(), read, known };
+        file.good_lines();
+        file
+    }
+
+    /// The lines that can be understood.
+    pub(crate) fn good_lines(&self) -> Arc<[T]> {
+        let mut known = self.known.lock();
+        let told: Vec<_> = match (self.read)(&self.path) {
+            Ok(lines) => {
+                let (good, wrong): (Vec<_>, Vec<_>) = lines.into_iter().partition(Result::is_ok);
+                known.good = good.into_iter().filter_map(Result::ok).collect();
+                let wrong = wrong.into_iter().filter_map(Result::err);
+                wrong.map(|error| format!("nobody can log in by this line: {error}")).collect()
+            }
+            Err(error) if error.is_distrust() => {
+                vec![format!("until that is mended, those log in who could before: {error}")]
+            }
+            Err(error) => {
+                known.good = Arc::new([]);
+                vec![format!("nobody can log in by this file: {}", with_causes(&error))]
+            }
+        };
+        if told != known.told {
+            told.iter().for_each(|told| tracing::error!("{told}"));
+            known.told = told;
         }
-    })
+        Arc::clone(&known.good)
+    }
 }
 
 #[cfg(test)]
@@ -231,6 +313,88 @@ mod tests {
             assert!(told.contains("chmod 600 /"), "{told}");
         }
         assert!(password(folder.path()).is_err());
+    }
+
+    /// Changes the owner, which only root can.
+    fn give_away(path: &Path) -> bool {
+        let is_root = rustix::process::geteuid().is_root();
+        is_root && std::os::unix::fs::chown(path, Some(65534), None).is_ok()
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("changed");
+    }
+
+    #[test]
+    fn what_others_may_have_written_is_refused_with_its_directory_and_behind_a_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [real, linked] = ["real", "linked"].map(|name| folder.path().join(name));
+        for directory in [&real, &linked] {
+            fs::create_dir(directory).expect("made");
+            set_mode(directory, 0o755);
+        }
+        let (path, link) = (real.join("file"), linked.join("file"));
+        fs::write(&path, "me\n").expect("written");
+        std::os::unix::fs::symlink(&path, &link).expect("made");
+        let told = |path: &Path| {
+            let read = lines(path, |_| None, |line| Ok(line.to_owned()));
+            read.map(|lines| lines.len()).map_err(|error| error.to_string())
+        };
+        set_mode(&path, 0o644);
+        assert_eq!((told(&path), told(&link)), (Ok(1), Ok(1)), "others may read it");
+        for (place, usual) in [(&path, 0o644), (&real, 0o755), (&linked, 0o755)] {
+            for mode in [0o020, 0o002, 0o1022] {
+                set_mode(place, usual | mode);
+                let refused = told(&link).expect_err("others may write");
+                let named = if *place == path { &link } else { place };
+                assert!(refused.ends_with(&format!("`chmod go-w {}`", named.display())), "{refused}");
+                assert_eq!(told(&path).is_ok(), *place == linked, "it is another directory");
+            }
+            set_mode(place, usual);
+        }
+        set_mode(&path, 0o600);
+        assert!(secret(&link).is_ok());
+        set_mode(&linked, 0o777);
+        assert!(secret(&link).expect_err("others may write").to_string().contains("chmod go-w"));
+        set_mode(&linked, 0o755);
+        for place in [&path, &real, &linked] {
+            if !give_away(place) {
+                return eprintln!("skipped: only root can give a file away");
+            }
+            for refused in [told(&link), secret(&link).map(|_| 0).map_err(|error| error.to_string())] {
+                let refused = refused.expect_err("another's");
+                assert!(refused.contains("belongs to uid 65534, neither to this server's user"), "{refused}");
+            }
+            std::os::unix::fs::chown(place, Some(0), None).expect("changed");
+        }
+    }
+
+    #[test]
+    fn what_was_read_before_holds_while_others_may_write() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let write = |text: &str| fs::write(&path, text).expect("written");
+        write("me");
+        set_mode(&path, 0o644);
+        let file = LoginFile::open(&path, |path| {
+            lines(path, |_| None, |line| if line == "bad" { Err("no".into()) } else { Ok(line.to_owned()) })
+        });
+        let good = || file.good_lines().join(" ");
+        let told = || file.known.lock().told.join("; ");
+        assert_eq!((good(), told()), ("me".into(), String::new()));
+        set_mode(&path, 0o666);
+        write("me\nevil");
+        assert_eq!(good(), "me");
+        assert!(told().starts_with("until that is mended, those log in who could before: "), "{}", told());
+        set_mode(&path, 0o644);
+        write("you\nbad");
+        assert_eq!(good(), "you");
+        assert!(told().contains("nobody can log in by this line: ") && told().ends_with("file:2: no"));
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(good(), "", "nobody's any more");
+        write("me");
+        set_mode(&path, 0o666);
+        assert_eq!(good(), "", "not those of before it was removed");
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use medusa_proto::with_causes;
 use russh::keys::{HashAlg, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
@@ -15,11 +14,10 @@ use tokio::task::spawn_blocking;
 use super::inbox::{self, Inbox, Input};
 use super::keys::AuthorizedKey;
 use super::outlet::Outlet;
-use super::{SshServer, keys, passwords};
+use super::{SshServer, passwords};
 use crate::arrivals::guesses::GUESSES;
 use crate::audit::{AuditLog, Auditor};
 use crate::identity::{FrontEnd, Identity, MAX_REASON, Rights};
-use crate::login_files;
 
 /// The most channels of a connection: a client that shares one has a few.
 pub(super) const MAX_CHANNELS: usize = 4;
@@ -110,15 +108,10 @@ impl Connection {
 
     /// The line for a key, if it may log in.
     async fn authorized(&self, key: &PublicKey) -> Option<AuthorizedKey> {
-        let path = self.server.settings.keys.clone()?;
+        let file = Arc::clone(self.server.keys.as_ref()?);
         let (key, from) = (key.clone(), self.peer.ip());
-        let found = spawn_blocking(move || match keys::read(&path) {
-            Ok(lines) => login_files::good(lines).find(|known: &AuthorizedKey| known.admits(&key, from)),
-            Err(error) => {
-                tracing::error!("nobody can log in by a key: {}", with_causes(&error));
-                None
-            }
-        });
+        let found =
+            spawn_blocking(move || file.good_lines().iter().find(|known| known.admits(&key, from)).cloned());
         found.await.ok().flatten()
     }
 
@@ -238,9 +231,9 @@ impl Handler for Connection {
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
-        let Some(path) = self.server.settings.passwords.clone() else { return Ok(self.again()) };
+        let Some(file) = self.server.passwords.clone() else { return Ok(self.again()) };
         let ip = self.peer.ip();
-        let checked = async { passwords::check(&path, user, password).await.filter(|known| known.admit(ip)) };
+        let checked = async { passwords::check(&file, user, password).await.filter(|known| known.admit(ip)) };
         match GUESSES.attempt(ip.into(), checked).await {
             Ok(known) => {
                 self.identify(user, "password", format!("password of {user}"), known.rights);

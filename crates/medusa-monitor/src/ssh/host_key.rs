@@ -33,6 +33,11 @@ fn read(path: &Path) -> Result<PrivateKey, LoginFileError> {
 
 fn make(path: &Path) -> Result<PrivateKey, LoginFileError> {
     let failed = |source| LoginFileError::MakeHostKey { path: path.to_owned(), source };
+    // Or it could not be read afterwards. That there is none is told by the attempt to write there.
+    match login_files::trust_directory(path) {
+        Ok(()) | Err(LoginFileError::Read { .. }) => {}
+        Err(error) => return Err(error),
+    }
     let seed = seed().map_err(failed)?;
     let pair = russh::keys::ssh_key::private::Ed25519Keypair::from_seed(&seed);
     let key = PrivateKey::from(pair);
@@ -90,5 +95,9 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("changed");
         let told = read_or_make(&path).expect_err("no key").to_string();
         assert!(told.contains("not a private key") && !told.contains("secret"), "{told}");
+        fs::remove_file(&path).expect("there");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o770)).expect("changed");
+        let told = read_or_make(&path).expect_err("others may write there").to_string();
+        assert!(told.contains("chmod go-w") && !path.exists(), "{told}");
     }
 }

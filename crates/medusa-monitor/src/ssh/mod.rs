@@ -38,7 +38,7 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
 use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
 
 use crate::arrivals::{Intake, LoginCounters};
-use crate::login_files::{LoginFileError, blocking};
+use crate::login_files::{LoginFile, LoginFileError, blocking};
 
 /// The settings of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct SshSettings {
 /// A server that connections may come to.
 pub struct SshServer {
     settings: SshSettings,
+    keys: Option<Arc<LoginFile<keys::AuthorizedKey>>>,
+    passwords: Option<Arc<LoginFile<passwords::PasswordEntry>>>,
     fingerprint: String,
     counters: Arc<LoginCounters>,
     config: Arc<russh::server::Config>,
@@ -106,7 +108,10 @@ impl SshSettings {
             let key = host_key::read_or_make(path)?;
             let fingerprint = key.public_key().fingerprint(HashAlg::Sha256).to_string();
             let config = Arc::new(config(key, &settings));
-            Ok(SshServer { settings, fingerprint, counters, config })
+            let keys = settings.keys.as_deref().map(|path| Arc::new(LoginFile::open(path, keys::read)));
+            let passwords = settings.passwords.as_deref();
+            let passwords = passwords.map(|path| Arc::new(LoginFile::open(path, passwords::read)));
+            Ok(SshServer { settings, keys, passwords, fingerprint, counters, config })
         })
         .await
     }

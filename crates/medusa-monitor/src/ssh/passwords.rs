@@ -5,6 +5,7 @@
 //! all memory. For a name that is not there the same work is done as for one that is.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use medusa_auth::{PasswordHash, Scheme};
 use tokio::sync::Semaphore;
@@ -12,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::options::{self, LoginOptions};
 use crate::identity::Role;
-use crate::login_files::{self, LoginFileError, MAX_PASSWORD};
+use crate::login_files::{self, LoginFile, LoginFileError, MAX_PASSWORD};
 
 /// The most that are checked at a time.
 const AT_ONCE: usize = 2;
@@ -55,20 +56,18 @@ fn parse(line: &str) -> Result<PasswordEntry, String> {
 }
 
 /// What whoever has this name and password may do; none if nobody has.
-pub(super) async fn check(path: &Path, name: &str, password: &str) -> Option<LoginOptions> {
+pub(super) async fn check(
+    file: &Arc<LoginFile<PasswordEntry>>,
+    name: &str,
+    password: &str,
+) -> Option<LoginOptions> {
     if password.len() > MAX_PASSWORD {
         return None;
     }
     let _turn = CHECKS.acquire().await.ok()?;
-    let (path, name, password) = (path.to_owned(), name.to_owned(), password.to_owned());
+    let (file, name, password) = (Arc::clone(file), name.to_owned(), password.to_owned());
     let checked = spawn_blocking(move || {
-        let entries: Vec<PasswordEntry> = match read(&path) {
-            Ok(lines) => login_files::good(lines).collect(),
-            Err(error) => {
-                tracing::error!("nobody can log in by a password: {}", medusa_proto::with_causes(&error));
-                return None;
-            }
-        };
+        let entries = file.good_lines();
         let known = entries.iter().find(|entry| entry.name == name);
         // Somebody else's, if there is no such name: it takes as long.
         let hash = &known.or(entries.first())?.hash;
@@ -95,8 +94,9 @@ mod tests {
             ),
         )
         .expect("written");
+        let file = Arc::new(LoginFile::open(&path, read));
         let check =
-            async |name, password| check(&path, name, password).await.map(|options| options.rights.role);
+            async |name, password| check(&file, name, password).await.map(|options| options.rights.role);
         assert_eq!(check("me", "secret").await, Some(Role::Program));
         assert_eq!(check("you", "secret").await, Some(Role::View));
         assert_eq!(check("they", "secret").await, Some(Role::Operate));

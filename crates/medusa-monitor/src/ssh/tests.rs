@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -74,19 +75,22 @@ fn settings(folder: &Path) -> SshSettings {
     }
 }
 
+/// Makes a key, and returns its line.
+fn make_key(folder: &Path, name: &str) -> String {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "me@laptop", "-f"])
+        .arg(folder.join(name))
+        .status();
+    assert!(made.expect("ssh-keygen runs").success());
+    fs::read_to_string(folder.join(format!("{name}.pub"))).expect("a key")
+}
+
 /// A server to which the keys `program` and `view` may log in, and `me` with the password `secret`.
 fn start() -> Running {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
-    let key = |name: &str, options: &str| {
-        let made = Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", "me@laptop", "-f"])
-            .arg(at.join(name))
-            .status();
-        assert!(made.expect("ssh-keygen runs").success());
-        options.to_owned() + &fs::read_to_string(at.join(format!("{name}.pub"))).expect("a key")
-    };
-    fs::write(at.join("keys"), key("program", "") + &key("view", "role=\"view\" ")).expect("written");
+    let keys = make_key(at, "program") + "role=\"view\" " + &make_key(at, "view");
+    fs::write(at.join("keys"), keys).expect("written");
     fs::write(at.join("passwords"), format!("me:{HASH}\n")).expect("written");
 
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
@@ -152,8 +156,7 @@ impl Running {
     fn with_password(&self, password: &str, command: &str) -> Command {
         let ask = self.folder.path().join("ask");
         fs::write(&ask, format!("#!/bin/sh\necho {password}\n")).expect("written");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        fs::set_permissions(&ask, mode).expect("changed");
+        set_mode(&ask, 0o700);
         let mut ssh =
             self.client(&["-o", "PreferredAuthentications=password", "-o", "NumberOfPasswordPrompts=1"]);
         ssh.env("SSH_ASKPASS", ask).env("SSH_ASKPASS_REQUIRE", "force").args(["127.0.0.1", command]);
@@ -183,6 +186,10 @@ impl Running {
             thread::yield_now();
         }
     }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed");
 }
 
 fn piped(mut ssh: Command) -> Child {
@@ -258,6 +265,39 @@ fn logins_and_refusals_are_recorded() {
 }
 
 #[test]
+fn a_key_or_password_that_others_may_have_added_lets_nobody_in() {
+    let server = start();
+    let at = server.folder.path();
+    let check = || {
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(settings(at).check()).map_err(|error| error.to_string())
+    };
+    let strangers = [("keys", make_key(at, "stranger")), ("passwords", format!("you:{HASH}\n"))];
+    for (name, line) in strangers {
+        // It has read its files.
+        assert_eq!((check(), run(server.with_key("program", &[], &["1"])).0), (Ok(()), Some(0)));
+        let path = at.join(name);
+        set_mode(&path, 0o666);
+        let known = fs::read_to_string(&path).expect("there");
+        fs::write(&path, known + &line).expect("written");
+        let refused = check().expect_err("others may write it");
+        assert!(refused.contains("others than its owner may write"), "{refused}");
+        let log_ins = |name: &str| run(server.with_key(name, &[], &["1"])).0;
+        assert_eq!((log_ins("program"), log_ins("stranger")), (Some(0), Some(255)), "{name}");
+        assert_eq!(run(server.with_password("secret", "1")).0, Some(0), "{name}");
+        set_mode(&path, 0o644);
+        assert_eq!(check(), Ok(()));
+        assert_eq!(log_ins("program"), Some(0));
+        set_mode(at, 0o777);
+        assert!(check().expect_err("others may put another there").contains("chmod go-w"));
+        assert_eq!(log_ins("program"), Some(0), "as before");
+        set_mode(at, 0o700);
+        // What is its owner's, is taken.
+        fs::write(&path, fs::read_to_string(&path).expect("there").replace(&line, "")).expect("written");
+    }
+}
+
+#[test]
 fn an_agent_logs_in_with_one_of_its_keys() {
     let server = start();
     let socket = server.folder.path().join("agent");
@@ -271,13 +311,9 @@ fn an_agent_logs_in_with_one_of_its_keys() {
     while !socket.exists() && begun.elapsed() < DEADLINE {
         thread::yield_now();
     }
+    make_key(server.folder.path(), "stranger");
     for name in ["stranger", "program"] {
-        let path: PathBuf = server.folder.path().join(name);
-        if !path.exists() {
-            let made =
-                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).status();
-            assert!(made.expect("ssh-keygen runs").success());
-        }
+        let path = server.folder.path().join(name);
         let added = Command::new("ssh-add").arg("-q").arg(&path).env("SSH_AUTH_SOCK", &socket).status();
         assert!(added.expect("ssh-add runs").success());
     }

@@ -1,7 +1,9 @@
 //! The monitor by SSH, with the client everybody has.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use medusa_testkit::{Server, Site, Tmux, wait};
@@ -137,6 +139,36 @@ fn a_reload_looks_at_who_may_log_in_although_nothing_else_has_changed() {
     site.write("keys", good);
     server.command(["reload"]).success();
     assert_eq!(ran(&site, port(&server), "1 + 1").1, "2\n");
+}
+
+#[test]
+fn a_key_that_anybody_may_have_added_is_told_by_all_that_looks_at_it_and_lets_nobody_in() {
+    let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
+    let server = start(&site);
+    let port = port(&server);
+    let set_mode =
+        |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).expect("changed");
+    let good = site.read("keys");
+    site.write("keys", good + &make_key(&site, "evil"));
+    set_mode(&site.at("keys"), 0o666);
+    let check = || MEDUSA.run(["check".as_ref(), site.path().as_os_str()]);
+    for refused in [check().failure(1), server.command(["reload"]).failure(1)] {
+        assert!(refused.contains("others than its owner may write"), "{refused}");
+    }
+    for _ in 0..2 {
+        assert_eq!(ran_by(&site, port, "evil", "1 + 1").0, Some(255));
+        assert_eq!(ran(&site, port, "1 + 1").1, "2\n");
+    }
+    let told = server.stderr().text();
+    assert_eq!(told.matches("until that is mended, those log in who could before").count(), 1, "{told}");
+    set_mode(&site.at("keys"), 0o644);
+    set_mode(site.path(), 0o777);
+    let refused = check().failure(1);
+    assert!(refused.contains(&format!("chmod go-w {}", site.path().display())), "{refused}");
+    set_mode(site.path(), 0o755);
+    check().success();
+    server.command(["reload"]).success();
+    assert_eq!(ran_by(&site, port, "evil", "1 + 1").1, "2\n", "its owner has it there now");
 }
 
 #[test]
