@@ -28,7 +28,7 @@ pub(super) async fn attend<C: Control>(monitor: Monitor<C>, start: Start, idle: 
         Ok(session) => session,
         Err(full) => {
             let _told = outlet.remark(&full.to_string()).await;
-            return outlet.end(1).await;
+            return outlet.end(1, inbox).await;
         }
     };
     let mut talk = Talk { session: &session, inbox, outlet, idle };
@@ -44,10 +44,10 @@ pub(super) async fn attend<C: Control>(monitor: Monitor<C>, start: Start, idle: 
     let status = status.unwrap_or(1);
     if !session.stops() {
         drop(session);
-        return outlet.end(status).await;
+        return outlet.end(status, inbox).await;
     }
     // Whoever stops the server is to hear that it does: then the channel is closed.
-    outlet.end(status).await;
+    outlet.end(status, ()).await;
     let _gone = timeout(FAREWELL, async { while inbox.next().await.is_some() {} }).await;
 }
 

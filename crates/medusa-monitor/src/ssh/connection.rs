@@ -19,8 +19,11 @@ use crate::arrivals::guesses::GUESSES;
 use crate::audit::{AuditLog, Auditor};
 use crate::identity::{FrontEnd, Identity, MAX_REASON, Rights};
 
-/// The most channels of a connection: a client that shares one has a few.
+/// The most channels of a connection at a time: a client that shares one has a few.
 pub(super) const MAX_CHANNELS: usize = 4;
+
+/// The most sessions of a connection in its life. russh keeps some KiB of each that we close, until the connection ends.
+pub(super) const MAX_BEGUN: usize = 1000;
 
 /// The most keys that a client may ask about. One with an agent has some.
 const MAX_OFFERS: usize = 32;
@@ -81,6 +84,13 @@ struct Slot {
     input: Option<inbox::Sender>,
 }
 
+impl Slot {
+    /// Whether its session has ended. Its channel is closed then, which is the last that is heard of it.
+    fn is_done(&self) -> bool {
+        self.began && self.input.as_ref().is_none_or(inbox::Sender::is_done)
+    }
+}
+
 /// A connection.
 pub(super) struct Connection {
     server: Arc<SshServer>,
@@ -92,6 +102,8 @@ pub(super) struct Connection {
     login: watch::Sender<Option<Identity>>,
     starts: mpsc::Sender<Start>,
     channels: HashMap<ChannelId, Slot>,
+    /// The number of sessions that it has had.
+    sessions: usize,
     offers: usize,
 }
 
@@ -103,7 +115,17 @@ impl Connection {
         login: watch::Sender<Option<Identity>>,
         starts: mpsc::Sender<Start>,
     ) -> Self {
-        Self { server, peer, audit, identity: None, login, starts, channels: HashMap::new(), offers: 0 }
+        Self {
+            server,
+            peer,
+            audit,
+            identity: None,
+            login,
+            starts,
+            channels: HashMap::new(),
+            sessions: 0,
+            offers: 0,
+        }
     }
 
     /// The line for a key, if it may log in.
@@ -159,6 +181,7 @@ impl Connection {
         }
         slot.began = true;
         slot.input = Some(sender);
+        self.sessions += 1;
         Ok(())
     }
 
@@ -259,7 +282,8 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        if self.channels.len() >= MAX_CHANNELS {
+        self.channels.retain(|_, slot| !slot.is_done());
+        if self.channels.len() >= MAX_CHANNELS || self.sessions >= MAX_BEGUN {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }

@@ -42,7 +42,7 @@ pub(super) struct Sender {
     ahead: Arc<AtomicUsize>,
 }
 
-/// The session's end.
+/// The session's end. Dropped before the channel is closed, so that a client which is told so may open another.
 #[derive(Debug)]
 pub(super) struct Inbox {
     receiver: mpsc::Receiver<Input>,
@@ -65,6 +65,11 @@ impl Sender {
         }
         // A session that has ended wants no more.
         !matches!(self.sender.try_send(input), Err(TrySendError::Full(_)))
+    }
+
+    /// Whether the session has ended.
+    pub(super) fn is_done(&self) -> bool {
+        self.sender.is_closed()
     }
 }
 

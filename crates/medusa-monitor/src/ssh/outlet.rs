@@ -50,12 +50,13 @@ impl Outlet {
         Ok(())
     }
 
-    /// Ends the channel, with an exit status.
-    pub(super) async fn end(self, status: u32) {
+    /// Ends the channel, with an exit status. What is `held` for it is dropped before the client is told.
+    pub(super) async fn end(self, status: u32, held: impl Sized) {
         let Self { handle, channel, .. } = self;
         let end = async {
             handle.exit_status_request(channel, status).await?;
             handle.eof(channel).await?;
+            drop(held);
             handle.close(channel).await
         };
         // Gone is ended, too.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use medusa_proto::with_causes;
 use russh::server::run_stream;
@@ -13,12 +13,15 @@ use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use super::channel::attend;
-use super::connection::{Connection, MAX_CHANNELS};
+use super::connection::{Connection, MAX_BEGUN, MAX_CHANNELS};
 use super::{Arrival, SshIntake, SshServer};
 use crate::arrivals::admission::{Cut, Place};
 use crate::identity::Identity;
 use crate::session::{Control, Monitor};
 use crate::sessions::reached;
+
+/// The time in which the last session of a connection that may have no more is told its end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl<C: Control> Monitor<C> {
     /// Serves the connections that are handed over by `intake`, for as long as the returned future is polled. Open ones go on
@@ -70,7 +73,7 @@ async fn serve<C: Control>(
         Ok(Err(error)) => return tracing::debug!(%peer, "an ssh connection ended: {}", with_causes(&error)),
         Err(_elapsed) => return tracing::debug!(%peer, "an ssh connection was closed: it said nothing"),
     };
-    let mut channels = JoinSet::new();
+    let (mut channels, mut begun) = (JoinSet::new(), 0);
     let mut identity = None::<Identity>;
     let mut alarm = Box::pin(tokio::time::sleep_until(deadline.into()));
     let ended = loop {
@@ -90,11 +93,13 @@ async fn serve<C: Control>(
                 cut.now();
                 break (&mut running).await;
             }
-            Some(start) = started.recv() => {
+            // One that has ended may still have to be told to its client; the next waits for that.
+            Some(start) = started.recv(), if channels.len() < MAX_CHANNELS => {
+                begun += 1;
                 channels.spawn_local(attend(monitor.clone(), start, settings.idle));
             }
             Some(attended) = channels.join_next(), if !channels.is_empty() => {
-                alarm.set(sleep(settings.idle));
+                alarm.set(sleep(if begun < MAX_BEGUN { settings.idle } else { LAST_WORDS }));
                 if attended.is_err() {
                     tracing::error!(%peer, "an ssh session failed");
                     cut.now();

@@ -364,6 +364,47 @@ fn what_is_no_session_is_refused() {
     assert!(server.called.lock().is_empty());
 }
 
+/// As clients do that share a connection: one after the other, and as many at a time as there may be.
+#[test]
+fn a_shared_connection_has_one_session_after_the_other() {
+    let server = start();
+    let socket = format!("ControlPath={}", server.folder.path().join("shared").display());
+    let mut first = piped(server.with_key("program", &["-o", "ControlMaster=yes", "-o", &socket, "-N"], &[]));
+    // Without keys: by the shared connection, or not at all.
+    let shared = |command: &str| {
+        let mut ssh = server.client(&["-o", &socket, "-o", "BatchMode=yes", "127.0.0.1", command]);
+        ssh.stdout(Stdio::piped()).stderr(Stdio::piped());
+        ssh
+    };
+    let is_there = || run(server.client(&["-o", &socket, "-O", "check", "127.0.0.1"])).0 == Some(0);
+    let begun = Instant::now();
+    while !is_there() {
+        assert!(begun.elapsed() < DEADLINE, "no shared connection");
+    }
+    for number in 0..20 {
+        let number = number.to_string();
+        assert_eq!(run(shared(&number)), (Some(0), format!("printed\n{number}\n"), String::new()));
+    }
+    let waiting: Vec<_> = (0..4).map(|_| shared("forever").spawn().expect("ssh runs")).collect();
+    let waits = || server.called.lock().iter().filter(|call| *call == "forever").count();
+    while waits() < 4 {
+        assert!(begun.elapsed() < DEADLINE, "{} at a time", waits());
+        thread::yield_now();
+    }
+    let (status, _, error) = run(shared("one more"));
+    assert!(status == Some(255) && error.contains("refused by peer"), "{status:?} {error}");
+    for session in server.sessions.list() {
+        let number = session.number.to_string();
+        assert_eq!(run(server.with_key("program", &[], &[&format!("kill({number})")])).0, Some(0));
+    }
+    for client in waiting {
+        assert_eq!(client.wait_with_output().expect("it ends").status.code(), Some(1));
+    }
+    assert_eq!(run(shared("again")).0, Some(0));
+    first.kill().expect("it runs");
+    first.wait().expect("it ends");
+}
+
 #[test]
 fn a_client_that_leaves_cancels_what_it_runs() {
     let server = start();
