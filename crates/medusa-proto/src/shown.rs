@@ -3,10 +3,11 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 pub use crate::format::escape::is_hidden;
+use crate::format::escape::is_joiner;
 
 /// Shows text with everything escaped that could end a line, steer a terminal, or show the eye a different text from the
-/// one that is there: control characters (C0, DEL, C1), line separators, marks that reorder. They are shown as Rust
-/// writes them: `\n`, `\u{1b}`.
+/// one that is there: control characters (C0, DEL, C1), line separators, marks that reorder, what has no width; and what
+/// joins, behind ASCII, where it joins nothing. They are shown as Rust writes them: `\n`, `\u{1b}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a> {
     text: &'a str,
@@ -28,16 +29,26 @@ impl<'a> Escaped<'a> {
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let stays = |c| self.margin.is_some() && matches!(c, '\n' | '\t');
-        for part in self.text.split_inclusive(|c| c == '\n' || is_hidden(c)) {
-            let last = part.chars().next_back().filter(|&c| is_hidden(c) && !stays(c));
-            f.write_str(last.map_or(part, |last| part.strip_suffix(last).unwrap_or(part)))?;
-            if let Some(last) = last {
-                write!(f, "{}", last.escape_default())?;
-            } else if let Some(margin) = self.margin.filter(|_| part.ends_with('\n')) {
+        let (mut shown, mut before) = (0, None::<char>);
+        for (at, c) in self.text.char_indices() {
+            let joins_nothing =
+                is_joiner(c) && before.is_none_or(|before| before.is_ascii() || is_hidden(before));
+            before = if joins_nothing { before } else { Some(c) };
+            let margin = self.margin.filter(|_| c == '\n');
+            let is_escaped = (is_hidden(c) || joins_nothing) && !stays(c);
+            if !is_escaped && margin.is_none() {
+                continue;
+            }
+            let end = at + c.len_utf8();
+            f.write_str(self.text.get(shown..if is_escaped { at } else { end }).unwrap_or_default())?;
+            if is_escaped {
+                write!(f, "{}", c.escape_default())?;
+            } else if let Some(margin) = margin {
                 f.write_str(margin)?;
             }
+            shown = end;
         }
-        Ok(())
+        f.write_str(self.text.get(shown..).unwrap_or_default())
     }
 }
 
@@ -113,6 +124,25 @@ mod tests {
         assert_eq!(Escaped::line(text).to_string(), format!(r"jürgen\tsays\r\n{escaped}"));
         assert_eq!(Escaped::lines(text, "  | ").to_string(), format!("jürgen\tsays\\r\n  | {escaped}"));
         assert_eq!(Escaped::lines("a\n\nb\n", "> ").to_string(), "a\n> \n> b\n> ");
+    }
+
+    #[test]
+    fn what_has_no_width_is_shown_and_what_joins_where_it_joins_nothing() {
+        for hidden in [0xad, 0x34f, 0x115f, 0x200b, 0x2060, 0x2064, 0x3164, 0xfeff, 0xffa0, 0xe0041, 0xe0100]
+        {
+            let hidden = char::from_u32(hidden).expect("a character");
+            let shown = Escaped::line(&format!("a{hidden}é{hidden}")).to_string();
+            let escaped = hidden.escape_default();
+            assert_eq!(shown, format!("a{escaped}é{escaped}"));
+        }
+        let seen = "👨\u{200d}👩\u{200d}👧 ❤\u{fe0f} می\u{200c}خواهم";
+        assert_eq!(Escaped::line(seen).to_string(), seen);
+        let text = "\u{200d}ad\u{200d}\u{200c}min\n\u{fe0f}x\u{200b}\u{200d}";
+        let escaped = r"\u{200d}ad\u{200d}\u{200c}min";
+        assert_eq!(
+            Escaped::lines(text, "| ").to_string(),
+            format!("{escaped}\n| \\u{{fe0f}}x\\u{{200b}}\\u{{200d}}")
+        );
     }
 
     #[test]

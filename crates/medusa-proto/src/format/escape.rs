@@ -147,29 +147,50 @@ fn json_char(c: char, out: &mut Vec<u8>) {
         '"' => out.extend_from_slice(br#"\""#),
         '\\' => out.extend_from_slice(br"\\"),
         c if is_hidden(c) => {
-            // All hidden characters are in the Basic Multilingual Plane: one escape each.
-            out.extend_from_slice(br"\u");
-            for shift in [12, 8, 4, 0] {
-                out.push(hex_digit((u32::from(c) >> shift) as u8));
+            for &unit in &*c.encode_utf16(&mut [0; 2]) {
+                out.extend_from_slice(br"\u");
+                for shift in [12, 8, 4, 0] {
+                    out.push(hex_digit((unit >> shift) as u8));
+                }
             }
         }
         c => push_char(c, out),
     }
 }
 
-/// Control characters (C0, DEL, C1), line separators, and the marks that reorder the text around them
-/// ([UAX #9](https://www.unicode.org/reports/tr9/)).
+/// Control characters (C0, DEL, C1), line separators, the marks that reorder the text around them
+/// ([UAX #9](https://www.unicode.org/reports/tr9/)), and what is not seen at all, whatever is beside it: spaces of no width, soft
+/// hyphens, fillers, tags. Of the latter ([`Default_Ignorable_Code_Point`](https://www.unicode.org/reports/tr44/)) only those are not
+/// among them that join what is seen: U+200C, U+200D and U+FE00 to U+FE0F.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
-            '\u{61c}'
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'
                 | '\u{200e}'
                 | '\u{200f}'
                 | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
                 | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
         )
+}
+
+/// Whether this joins or varies what is before it, and is not seen where that is nothing that could be: U+200C, U+200D, and variation
+/// selectors, as emoji and some scripts have them.
+pub(crate) fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
 }
 
 fn push_char(c: char, out: &mut Vec<u8>) {
@@ -249,7 +270,7 @@ mod tests {
     fn json_escapes_with_u_and_replaces_what_is_not_utf8() {
         assert_eq!(run(json, b"a\n\"\\\x1f"), r#"a\u000a\"\\\u001f"#);
         assert_eq!(run(json, b"ok \xff\xfe"), "ok \u{fffd}\u{fffd}");
-        assert_eq!(run(json, "\u{2028}".as_bytes()), r"\u2028");
+        assert_eq!(run(json, "\u{2028}\u{200b}\u{e0041}".as_bytes()), r"\u2028\u200b\udb40\udc41");
     }
 
     /// Reads text back: what `text` and `word` wrote must say exactly what it was given.
