@@ -131,6 +131,10 @@ fn row(record: &Record) -> [String; 3] {
     }
     if let Some(who) = who {
         let _ = write!(before, "{}", Escaped::line(&who.name));
+        // Those who have logged in are called by it already; what somebody else calls themselves ends in no bracket.
+        if let Some(address) = who.address.as_ref().filter(|at| !who.name.ends_with(&format!("from {at})"))) {
+            let _ = write!(before, " from {}", Escaped::line(address));
+        }
         if let Some(via) = via {
             let _ = write!(before, " by {}", Escaped::line(via));
         }
@@ -191,6 +195,20 @@ mod tests {
         for wrong in ["", "x", "h", "yesterday", "2026-11-30 09:12", "99999999999999999999d", "30.11.2026"] {
             assert!(parse_since(wrong, now).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_row_tells_once_from_where_somebody_came() {
+        let shown = |name: &str| {
+            let who = Who { name: name.into(), address: Some("192.0.2.7".into()) };
+            let [before, ..] = row(&Record::new(RecordKind::Refusal, SystemTime::UNIX_EPOCH.into()).by(who));
+            before.trim_end().rsplit_once("  ").expect("columns").1.to_owned()
+        };
+        assert_eq!(shown("root"), "root from 192.0.2.7");
+        assert_eq!(shown("me (password, from 192.0.2.7)"), "me (password, from 192.0.2.7)");
+        // As a client may call itself.
+        assert_eq!(shown("\"me, from 192.0.2.7\""), "\"me, from 192.0.2.7\" from 192.0.2.7");
+        assert_eq!(shown("me (password, from ::1)"), "me (password, from ::1) from 192.0.2.7");
     }
 
     #[test]
