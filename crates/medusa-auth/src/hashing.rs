@@ -3,19 +3,24 @@
 //! It takes less of a core than whatever else wants it. Of several clients each gets its turn, whoever of them asks for how
 //! much; where the queue is full, who has most in it gives way to who has less.
 //!
-//! **Invariants:** at most [`ROOM`] wait, and one is hashed. What nobody waits for any more is not hashed.
+//! **Invariants:** at most [`ROOM`] wait, and one is hashed. What nobody waits for any more is not hashed. Of a client, a password
+//! counts as wrong once it was hashed and was wrong, and never otherwise; as one is hashed at a time, and looked at just before whether
+//! there were too many, those that are sent at once are no more than those that are sent one after the other.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use crate::failures::Failures;
 use crate::hash::PasswordHash;
 use crate::htpasswd::StoredHash;
+use crate::remembered::{Checks, Seal};
 use crate::secret::Secret;
 
 /// The most passwords that wait: some seconds' work.
@@ -23,6 +28,13 @@ const ROOM: usize = 64;
 
 /// How much further back than others the thread stands in line for a core.
 const NICE: i32 = 5;
+
+/// The wrong passwords of one client that are hashed, and the time after which one more is.
+pub(crate) const HASHED: u32 = 20;
+pub(crate) const EACH: Duration = Duration::from_secs(6);
+
+/// The time between two lines of the log that tell of clients with too many.
+const TELL: Duration = Duration::from_secs(10);
 
 /// The bounds of what a client is told to wait when there is no room.
 const MIN_WAIT: Duration = Duration::from_secs(1);
@@ -46,7 +58,36 @@ impl fmt::Display for Scope {
     }
 }
 
+/// A password, and what it is to be checked against.
+pub(crate) struct Attempt {
+    pub(crate) scope: Scope,
+    pub(crate) hash: StoredHash,
+    /// Whether the hash is that of the user who is meant: another's takes as long, and lets nobody in.
+    pub(crate) is_users: bool,
+    pub(crate) password: Secret,
+    /// Where it is remembered what comes of it, also if nobody waits for that any more; and as what, if there is a key for that.
+    pub(crate) checks: Arc<Checks>,
+    pub(crate) seal: Option<Seal>,
+}
+
+/// The reason why a password was not hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotHashed {
+    /// Too many of this client were wrong: not before that time.
+    TooMany(Duration),
+    /// Too many wait: there should be room after that time.
+    Busy(Duration),
+}
+
+type Hashed = Result<bool, NotHashed>;
+
 static HASHING: Hashing = Hashing { queue: Mutex::new(Queue::new()), work: Condvar::new() };
+
+/// The failures of all clients with all users: a guess here is a guess there.
+static FAILURES: LazyLock<Failures<Scope>> = LazyLock::new(|| Failures::new(EACH, HASHED));
+
+/// When it was last told that a client has too many.
+static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
 
 struct Hashing {
     queue: Mutex<Queue>,
@@ -61,12 +102,10 @@ struct Queue {
 }
 
 struct Job {
-    scope: Scope,
+    attempt: Attempt,
     /// How many of the same client were before it.
     turn: usize,
-    hash: StoredHash,
-    password: Secret,
-    done: oneshot::Sender<bool>,
+    done: oneshot::Sender<Hashed>,
 }
 
 impl Queue {
@@ -75,14 +114,9 @@ impl Queue {
     }
 
     /// Takes a job in; if there is no room, the time after which there should be.
-    fn push(
-        &mut self,
-        scope: Scope,
-        hash: StoredHash,
-        password: Secret,
-    ) -> Result<oneshot::Receiver<bool>, Duration> {
+    fn push(&mut self, attempt: Attempt) -> Result<oneshot::Receiver<Hashed>, Duration> {
         self.jobs.retain(|job| !job.done.is_closed());
-        let turn = self.jobs.iter().filter(|job| job.scope == scope).count();
+        let turn = self.jobs.iter().filter(|job| job.attempt.scope == attempt.scope).count();
         if self.jobs.len() >= ROOM {
             let last = self.jobs.iter().enumerate().max_by_key(|(_, job)| job.turn);
             match last {
@@ -92,7 +126,7 @@ impl Queue {
             }
         }
         let (done, result) = oneshot::channel();
-        self.jobs.push(Job { scope, turn, hash, password, done });
+        self.jobs.push(Job { attempt, turn, done });
         Ok(result)
     }
 
@@ -110,23 +144,49 @@ impl Queue {
     }
 }
 
-/// Whether a password is what a stored hash was made of. If there is no room for it now, the time after which there should be.
-pub(crate) async fn verify(scope: Scope, hash: StoredHash, password: Secret) -> Result<bool, Duration> {
+/// Whether a password is that of the user who is meant.
+pub(crate) async fn verify(attempt: Attempt) -> Hashed {
+    if let Some(wait) = too_many(attempt.scope) {
+        return Err(NotHashed::TooMany(wait));
+    }
     let result = {
         let mut queue = HASHING.queue.lock();
         if !queue.runs {
             let started = Builder::new().name("medusa-auth".into()).spawn(|| HASHING.run());
             if let Err(error) = started {
                 tracing::error!("nobody can log in: there is no thread to hash passwords on: {error}");
-                return Err(MIN_WAIT);
+                return Err(NotHashed::Busy(MIN_WAIT));
             }
             queue.runs = true;
         }
-        queue.push(scope, hash, password)?
+        queue.push(attempt).map_err(NotHashed::Busy)?
     };
     HASHING.work.notify_one();
     // Dropped without an answer: it had to give way.
-    result.await.map_err(|_dropped| HASHING.queue.lock().wait())
+    result.await.unwrap_or_else(|_dropped| Err(NotHashed::Busy(HASHING.queue.lock().wait())))
+}
+
+/// The time that a client has to wait, if too many of its passwords were wrong. Of one that is not known nothing is counted: it
+/// may be everybody.
+pub(crate) fn too_many(client: Scope) -> Option<Duration> {
+    let now = Instant::now();
+    let too_many = client.is_known() && FAILURES.count(client, now) >= HASHED;
+    too_many.then(|| FAILURES.until_fewer(client, HASHED, now))
+}
+
+/// Tells that a client has too many, now and then.
+fn tell(client: Scope) {
+    let (mut told, now) = (TOLD.lock(), Instant::now());
+    if told.is_none_or(|told| now.saturating_duration_since(told) >= TELL) {
+        *told = Some(now);
+        tracing::warn!("passwords from {client} are not looked at for now: {HASHED} were wrong");
+    }
+}
+
+/// The wrong passwords of a client that count.
+#[cfg(test)]
+pub(crate) fn failures(client: Scope) -> u32 {
+    FAILURES.count(client, Instant::now())
 }
 
 /// The number of passwords that wait.
@@ -139,22 +199,43 @@ impl Hashing {
         // Of this thread alone. Where it may not, it is like others.
         let _nice = rustix::process::setpriority_process(None, NICE);
         loop {
-            let job = self.next();
-            let begun = Instant::now();
-            let verified = catch_unwind(AssertUnwindSafe(|| {
-                PasswordHash::parse(&job.hash).is_ok_and(|hash| hash.verify(job.password.bytes()))
-            }));
-            let right = verified.unwrap_or_else(|_panic| {
-                tracing::error!("a password could not be hashed, so it is taken for a wrong one");
-                false
-            });
-            let took = begun.elapsed();
-            let mut queue = self.queue.lock();
-            queue.takes = if queue.takes.is_zero() { took } else { (queue.takes * 7 + took) / 8 };
-            drop(queue);
+            let Job { attempt, done, .. } = self.next();
+            // The same may have been sent before by one that has gone.
+            let remembered = attempt.seal.and_then(|seal| attempt.checks.remembered(&seal, Instant::now()));
+            let hashed = match (remembered, too_many(attempt.scope)) {
+                (Some(right), _) => Ok(right),
+                (None, Some(wait)) => Err(NotHashed::TooMany(wait)),
+                (None, None) => Ok(self.hash(&attempt)),
+            };
             // The client may have gone.
-            let _gone = job.done.send(right);
+            let _gone = done.send(hashed);
         }
+    }
+
+    fn hash(&self, attempt: &Attempt) -> bool {
+        let begun = Instant::now();
+        let verified = catch_unwind(AssertUnwindSafe(|| {
+            PasswordHash::parse(&attempt.hash).is_ok_and(|hash| hash.verify(attempt.password.bytes()))
+        }));
+        let fits = verified.unwrap_or_else(|_panic| {
+            tracing::error!("a password could not be hashed, so it is taken for a wrong one");
+            false
+        });
+        let (now, took) = (Instant::now(), begun.elapsed());
+        let mut queue = self.queue.lock();
+        queue.takes = if queue.takes.is_zero() { took } else { (queue.takes * 7 + took) / 8 };
+        drop(queue);
+        let right = fits && attempt.is_users;
+        if let Some(seal) = attempt.seal {
+            attempt.checks.remember(seal, right, now);
+        }
+        if !right && attempt.scope.is_known() {
+            FAILURES.add(attempt.scope, now);
+            if FAILURES.count(attempt.scope, now) >= HASHED {
+                tell(attempt.scope);
+            }
+        }
+        right
     }
 
     fn next(&self) -> Job {
@@ -173,12 +254,17 @@ mod tests {
     use super::*;
     use crate::examples::SECRET;
 
-    fn push(queue: &mut Queue, client: u8) -> Result<oneshot::Receiver<bool>, Duration> {
-        queue.push(Scope([client; 16]), SECRET.into(), "secret".into())
+    fn attempt(scope: Scope, hash: &str, password: &str) -> Attempt {
+        let (hash, password, checks) = (hash.into(), password.into(), Arc::default());
+        Attempt { scope, hash, is_users: true, password, checks, seal: None }
+    }
+
+    fn push(queue: &mut Queue, client: u8) -> Result<oneshot::Receiver<Hashed>, Duration> {
+        queue.push(attempt(Scope([client; 16]), SECRET, "secret"))
     }
 
     fn order(queue: &mut Queue) -> Vec<u8> {
-        std::iter::from_fn(|| queue.pop()).map(|job| job.scope.0[0]).collect()
+        std::iter::from_fn(|| queue.pop()).map(|job| job.attempt.scope.0[0]).collect()
     }
 
     #[test]
@@ -222,9 +308,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_is_verified_on_the_thread() {
-        let verify = |password: &str| verify(Scope::default(), SECRET.into(), password.into());
-        assert_eq!(verify("secret").await, Ok(true));
-        assert_eq!(verify("Secret").await, Ok(false));
-        assert_eq!(super::verify(Scope::default(), "nonsense".into(), "x".into()).await, Ok(false));
+        let verify = |hash: &str, password: &str| verify(attempt(Scope::default(), hash, password));
+        assert_eq!(verify(SECRET, "secret").await, Ok(true));
+        assert_eq!(verify(SECRET, "Secret").await, Ok(false));
+        assert_eq!(verify("nonsense", "x").await, Ok(false));
+        let anothers = Attempt { is_users: false, ..attempt(Scope::default(), SECRET, "secret") };
+        assert_eq!(super::verify(anothers).await, Ok(false));
     }
 }

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use parking_lot::Mutex;
 use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::Sha256;
 
@@ -31,21 +32,66 @@ pub(crate) fn seal(parts: &[&[u8]]) -> Option<Seal> {
     Some(keyed.finalize().into_bytes().into())
 }
 
+/// The most right passwords that are remembered, each for one client, and the time for which they are without a request.
+const MAX_RIGHT: usize = 4096;
+const RIGHT_IDLE: Duration = Duration::from_mins(15);
+
+/// The same of wrong ones: a program that has an old password asks with it again and again.
+const MAX_WRONG: usize = 1024;
+const WRONG_IDLE: Duration = Duration::from_mins(5);
+
+/// The checks of passwords that are remembered. As what is stored of a password is in its seal, a line of a file that changes
+/// makes what was remembered of it useless, and leaves the others as they are.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    right: Mutex<Remembered>,
+    wrong: Mutex<Remembered>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self {
+            right: Mutex::new(Remembered::new(MAX_RIGHT, RIGHT_IDLE)),
+            wrong: Mutex::new(Remembered::new(MAX_WRONG, WRONG_IDLE)),
+        }
+    }
+}
+
+impl Checks {
+    /// What came of the same check before.
+    pub(crate) fn remembered(&self, seal: &Seal, now: Instant) -> Option<bool> {
+        if self.right.lock().has(seal, now) {
+            Some(true)
+        } else {
+            self.wrong.lock().has(seal, now).then_some(false)
+        }
+    }
+
+    pub(crate) fn remember(&self, seal: Seal, right: bool, now: Instant) {
+        let remembered = if right { &self.right } else { &self.wrong };
+        remembered.lock().add(seal, now);
+    }
+
+    pub(crate) fn known_right(&self) -> usize {
+        self.right.lock().len()
+    }
+}
+
 /// What is remembered, with when it was last asked for.
 #[derive(Debug)]
-pub(crate) struct Remembered {
+struct Remembered {
     seals: HashMap<Seal, Instant>,
     room: usize,
     idle: Duration,
 }
 
 impl Remembered {
-    pub(crate) fn new(room: usize, idle: Duration) -> Self {
+    fn new(room: usize, idle: Duration) -> Self {
         Self { seals: HashMap::new(), room, idle }
     }
 
     /// Whether there is one. Then it is for a while longer.
-    pub(crate) fn has(&mut self, seal: &Seal, now: Instant) -> bool {
+    fn has(&mut self, seal: &Seal, now: Instant) -> bool {
         match self.seals.get_mut(seal) {
             Some(asked) if now.saturating_duration_since(*asked) < self.idle => {
                 *asked = now;
@@ -56,7 +102,7 @@ impl Remembered {
     }
 
     /// Remembers one more, and forgets those nobody has asked for in a while, or the one that nobody has for longest.
-    pub(crate) fn add(&mut self, seal: Seal, now: Instant) {
+    fn add(&mut self, seal: Seal, now: Instant) {
         if self.seals.len() >= self.room {
             let idle = self.idle;
             self.seals.retain(|_, asked| now.saturating_duration_since(*asked) < idle);
@@ -69,7 +115,7 @@ impl Remembered {
         self.seals.insert(seal, now);
     }
 
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.seals.len()
     }
 }

@@ -1,24 +1,10 @@
-//! The users of one version of a file or table, and the checks that were made of their passwords.
-//!
-//! **Invariant:** what is remembered of checks goes with the version they were made of.
+//! The users of one version of a file or table.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 use crate::hash::{PasswordHash, Scheme, TokenDigest, token_digest};
 use crate::htpasswd::{Stored, StoredHash};
-use crate::remembered::{Remembered, Seal};
-
-/// The most right passwords that are remembered, each for one client, and the time for which they are without a request.
-const MAX_RIGHT: usize = 4096;
-const RIGHT_IDLE: Duration = Duration::from_mins(15);
-
-/// The same of wrong ones: a program that has an old password asks with it again and again.
-const MAX_WRONG: usize = 1024;
-const WRONG_IDLE: Duration = Duration::from_mins(5);
 
 /// What an unknown user's password is compared with where there are no users: a hash like those that are made here.
 const NOBODY: &str =
@@ -31,19 +17,11 @@ pub(crate) struct UserTable {
     tokens: HashMap<TokenDigest, Arc<str>>,
     /// A hash that takes as long to check as most of them.
     usual: StoredHash,
-    right: Mutex<Remembered>,
-    wrong: Mutex<Remembered>,
 }
 
 impl UserTable {
     pub(crate) fn new(users: Stored) -> Self {
-        Self {
-            usual: usual(&users).unwrap_or_else(|| NOBODY.into()),
-            tokens: tokens(&users),
-            users,
-            right: Mutex::new(Remembered::new(MAX_RIGHT, RIGHT_IDLE)),
-            wrong: Mutex::new(Remembered::new(MAX_WRONG, WRONG_IDLE)),
-        }
+        Self { usual: usual(&users).unwrap_or_else(|| NOBODY.into()), tokens: tokens(&users), users }
     }
 
     /// The hash that a user's password is compared with, and that user's name. If there is no such user, it is
@@ -62,26 +40,8 @@ impl UserTable {
         !self.tokens.is_empty()
     }
 
-    /// What came of the same check before.
-    pub(crate) fn remembered(&self, seal: &Seal, now: Instant) -> Option<bool> {
-        if self.right.lock().has(seal, now) {
-            Some(true)
-        } else {
-            self.wrong.lock().has(seal, now).then_some(false)
-        }
-    }
-
-    pub(crate) fn remember(&self, seal: Seal, right: bool, now: Instant) {
-        let remembered = if right { &self.right } else { &self.wrong };
-        remembered.lock().add(seal, now);
-    }
-
     pub(crate) fn users(&self) -> &Stored {
         &self.users
-    }
-
-    pub(crate) fn known_right(&self) -> usize {
-        self.right.lock().len()
     }
 }
 
