@@ -1,7 +1,7 @@
 //! The one thread that hashes passwords, and the queue before it.
 //!
-//! It takes less of a core than whatever else wants it. Of several clients each gets its turn, whoever of them asks for how
-//! much; where the queue is full, who has most in it gives way to who has less.
+//! It takes less of a core than whatever else wants it. Of several networks each gets its turn, and in each of them each client,
+//! whoever of them asks for how much; where the queue is full, who has most in it gives way to who has less.
 //!
 //! **Invariants:** at most [`ROOM`] wait, and one is hashed. What nobody waits for any more is not hashed. Of a client, a password
 //! counts as wrong once it was hashed and was wrong, and never otherwise; as one is hashed at a time, and looked at just before whether
@@ -40,10 +40,15 @@ const TELL: Duration = Duration::from_secs(10);
 const MIN_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_mins(1);
 
-/// What tells one client from another, as whoever asks counts them: an IPv6 address, or the first part of it; IPv4 ones are
+/// What tells one client from another, as whoever asks counts them: IPv6 addresses, or the first parts of them; IPv4 ones are
 /// mapped. By default it is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Scope(pub [u8; 16]);
+pub struct Scope {
+    /// The client.
+    pub host: [u8; 16],
+    /// The network that it is in, with all that one can easily be; the client again if there is none.
+    pub network: [u8; 16],
+}
 
 impl Scope {
     /// Whether it is known.
@@ -54,7 +59,7 @@ impl Scope {
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Ipv6Addr::from(self.0).to_canonical().fmt(f)
+        Ipv6Addr::from(self.host).to_canonical().fmt(f)
     }
 }
 
@@ -104,6 +109,8 @@ struct Queue {
 struct Job {
     attempt: Attempt,
     /// How many of the same client were before it.
+    own: usize,
+    /// How many of the same network were: of each client in it at most as many as of its own, and one.
     turn: usize,
     done: oneshot::Sender<Hashed>,
 }
@@ -116,7 +123,10 @@ impl Queue {
     /// Takes a job in; if there is no room, the time after which there should be.
     fn push(&mut self, attempt: Attempt) -> Result<oneshot::Receiver<Hashed>, Duration> {
         self.jobs.retain(|job| !job.done.is_closed());
-        let turn = self.jobs.iter().filter(|job| job.attempt.scope == attempt.scope).count();
+        let Scope { host, network } = attempt.scope;
+        let count = |which: &dyn Fn(&Job) -> bool| self.jobs.iter().filter(|job| which(job)).count();
+        let own = count(&|job| job.attempt.scope.host == host);
+        let turn = count(&|job| job.attempt.scope.network == network && job.own <= own);
         if self.jobs.len() >= ROOM {
             let last = self.jobs.iter().enumerate().max_by_key(|(_, job)| job.turn);
             match last {
@@ -126,11 +136,11 @@ impl Queue {
             }
         }
         let (done, result) = oneshot::channel();
-        self.jobs.push(Job { attempt, turn, done });
+        self.jobs.push(Job { attempt, own, turn, done });
         Ok(result)
     }
 
-    /// The next one: the oldest of those whose clients have had the fewest turns.
+    /// The next one: the oldest of those whose networks have had the fewest turns.
     fn pop(&mut self) -> Option<Job> {
         self.jobs.retain(|job| !job.done.is_closed());
         let at = self.jobs.iter().enumerate().min_by_key(|(_, job)| job.turn).map(|(at, _)| at)?;
@@ -260,11 +270,15 @@ mod tests {
     }
 
     fn push(queue: &mut Queue, client: u8) -> Result<oneshot::Receiver<Hashed>, Duration> {
-        queue.push(attempt(Scope([client; 16]), SECRET, "secret"))
+        push_from(queue, client, client)
+    }
+
+    fn push_from(queue: &mut Queue, host: u8, network: u8) -> Result<oneshot::Receiver<Hashed>, Duration> {
+        queue.push(attempt(Scope { host: [host; 16], network: [network; 16] }, SECRET, "secret"))
     }
 
     fn order(queue: &mut Queue) -> Vec<u8> {
-        std::iter::from_fn(|| queue.pop()).map(|job| job.attempt.scope.0[0]).collect()
+        std::iter::from_fn(|| queue.pop()).map(|job| job.attempt.scope.host[0]).collect()
     }
 
     #[test]
@@ -293,6 +307,29 @@ mod tests {
         );
         assert_eq!(order(&mut queue)[..3], [1, 2, 1]);
         drop((waits, other));
+    }
+
+    #[test]
+    fn a_network_has_no_more_of_it_than_an_address() {
+        let mut queue = Queue::new();
+        let waits: Vec<_> = (0..ROOM).map(|host| push_from(&mut queue, host as u8, 255)).collect();
+        assert!(waits.iter().all(Result::is_ok));
+        let newcomers: Vec<_> =
+            [100, 101].map(|host| push_from(&mut queue, host, host)).into_iter().collect();
+        assert!(newcomers.iter().all(Result::is_ok), "in the places of the network that has most");
+        assert_eq!(queue.jobs.len(), ROOM);
+        assert!(push_from(&mut queue, 99, 255).is_err(), "one more of the same");
+        assert_eq!(order(&mut queue)[..4], [0, 100, 101, 1]);
+    }
+
+    #[test]
+    fn of_a_network_each_client_gets_its_turn() {
+        let mut queue = Queue::new();
+        let waits: Vec<_> = (0..ROOM).map(|_| push_from(&mut queue, 1, 255)).collect();
+        let others: Vec<_> = [2, 3].map(|host| push_from(&mut queue, host, 255)).into_iter().collect();
+        assert!(others.iter().all(Result::is_ok), "in the places of the client that has most");
+        assert_eq!(order(&mut queue)[..6], [1, 1, 2, 1, 3, 1]);
+        drop(waits);
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Users {
             (Err(NotHashed::Busy(wait)), _) => Verdict::Busy(wait),
         };
         let is_known: &[u8] = if name.is_some() { b"known" } else { b"" };
-        let seal = seal(&[&client.0, user.as_bytes(), is_known, hash.as_bytes(), password.bytes()]);
+        let seal = seal(&[&client.host, user.as_bytes(), is_known, hash.as_bytes(), password.bytes()]);
         let (scope, hash, is_users, checks) =
             (client, hash.clone(), name.is_some(), Arc::clone(&self.checks));
         let attempt = Attempt { scope, hash, is_users, password, checks, seal };
@@ -391,7 +391,7 @@ impl Drop for Lead<'_> {
 
 /// A client sent one more password for a name that was not hashed.
 fn add_guess(client: Scope, user: &str) {
-    if let Some(guessed) = seal(&[&client.0, user.as_bytes()]) {
+    if let Some(guessed) = seal(&[&client.host, user.as_bytes()]) {
         GUESSED.add(guessed, Instant::now());
     }
 }
@@ -399,7 +399,7 @@ fn add_guess(client: Scope, user: &str) {
 /// Waits, before what is remembered is looked up, where a client guesses at that name; if too many wait, it is to come later.
 async fn slow_down(client: Scope, user: &str) -> Result<(), Duration> {
     // As long as its wrong passwords are hashed, it learns nothing any sooner.
-    let guessed = hashing::too_many(client).and_then(|_wait| seal(&[&client.0, user.as_bytes()]));
+    let guessed = hashing::too_many(client).and_then(|_wait| seal(&[&client.host, user.as_bytes()]));
     if guessed.is_some_and(|guessed| GUESSED.count(guessed, Instant::now()) >= LOOKED_UP) {
         let _place = SLOWED.try_acquire().map_err(|_full| SLOW)?;
         sleep(SLOW).await;

@@ -7,7 +7,7 @@ use crate::hashing::HASHED;
 
 /// A client of which nothing is known yet.
 fn client(number: u8) -> Scope {
-    Scope([number; 16])
+    Scope { host: [number; 16], network: [number; 16] }
 }
 
 fn right(user: &str) -> Verdict {

@@ -212,12 +212,13 @@ fn unauthorized<'a>(challenges: impl IntoIterator<Item = &'a HeaderValue>) -> Re
 
 /// What a client's failures are counted by; of this machine's own addresses, which speak for others, nothing is counted.
 fn scope(client: Peer) -> Scope {
-    let address = match holder(client) {
-        None => return Scope::default(),
-        Some(ClientPrefix::Host(IpAddr::V4(address))) => address.to_ipv6_mapped(),
-        Some(ClientPrefix::Host(IpAddr::V6(address)) | ClientPrefix::Network(address)) => address,
+    let (Some(host), Peer::Ip(address)) = (holder(client), client) else { return Scope::default() };
+    let octets = |prefix| match prefix {
+        ClientPrefix::Host(IpAddr::V4(address)) => address.to_ipv6_mapped().octets(),
+        ClientPrefix::Host(IpAddr::V6(address)) | ClientPrefix::Network(address) => address.octets(),
     };
-    Scope(address.octets())
+    let network = ClientPrefix::network(address).unwrap_or(host);
+    Scope { host: octets(host), network: octets(network) }
 }
 
 /// A status that says when to come again.
@@ -267,6 +268,9 @@ mod tests {
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:3::9"));
         assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("2001:db8:1:2::1").network, of("2001:db8:1:3::1").network);
+        assert_ne!(of("2001:db8:1:2::1").network, of("2001:db8:2:2::1").network);
+        assert_eq!(of("192.0.2.1").network, of("192.0.2.1").host);
         assert_eq!((scope(Peer::Unix), of("127.0.0.1")), (Scope::default(), Scope::default()));
         assert_eq!(of("192.0.2.1").to_string(), "192.0.2.1");
     }
