@@ -72,11 +72,6 @@ impl<K: Copy + Eq + Hash> Failures<K> {
         });
     }
 
-    /// Nothing that a client did counts any more.
-    pub fn forget(&self, key: K, now: Instant) {
-        self.with(key, now, |client| *client = None);
-    }
-
     /// The number of clients with failures that count.
     pub fn clients(&self, now: Instant) -> usize {
         let table = self.table.lock();
@@ -154,9 +149,6 @@ mod tests {
         failures.take_back(1, start);
         failures.take_back(2, start);
         assert_eq!((failures.count(1, start), failures.clients(start)), (0, 0));
-        failures.add(1, start);
-        failures.forget(1, start);
-        assert_eq!(failures.count(1, start), 0);
     }
 
     #[test]

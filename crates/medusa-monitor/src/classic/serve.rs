@@ -143,7 +143,7 @@ async fn log_in<C: Control>(
         }
     };
     let checked = check(settings.password.clone(), challenge, answer);
-    if let Err(wrong) = GUESSES.attempt(*caller, checked).await {
+    if let Err(wrong) = GUESSES.attempt(*caller, None, checked).await {
         server.counters.failed();
         tracing::warn!(client = whence, "classic: {wrong}");
         let who = format!("classic ({whence})");

@@ -257,7 +257,7 @@ impl Handler for Connection {
         let Some(file) = self.server.passwords.clone() else { return Ok(self.again()) };
         let ip = self.peer.ip();
         let checked = async { passwords::check(&file, user, password).await.filter(|known| known.admit(ip)) };
-        match GUESSES.attempt(ip.into(), checked).await {
+        match GUESSES.attempt(ip.into(), Some(user), checked).await {
             Ok(known) => {
                 self.identify(user, "password", format!("password of {user}"), known.rights);
                 Ok(Auth::Accept)

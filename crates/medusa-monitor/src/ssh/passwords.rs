@@ -64,9 +64,11 @@ pub(super) async fn check(
     if password.len() > MAX_PASSWORD {
         return None;
     }
-    let _turn = CHECKS.acquire().await.ok()?;
+    let turn = CHECKS.acquire().await.ok()?;
     let (file, name, password) = (Arc::clone(file), name.to_owned(), password.to_owned());
     let checked = spawn_blocking(move || {
+        // Also if nobody waits for it any more.
+        let _turn = turn;
         let entries = file.good_lines();
         let known = entries.iter().find(|entry| entry.name == name);
         // Somebody else's, if there is no such name: it takes as long.
