@@ -1,9 +1,12 @@
 //! The one thread that hashes passwords, and the queue before it.
 //!
 //! It takes less of a core than whatever else wants it. Of several networks each gets its turn, and in each of them each client,
-//! whoever of them asks for how much; where the queue is full, who has most in it gives way to who has less.
+//! whoever of them asks for how much; where the queue is full, who has most in it gives way to who has less. Hashes that are dear
+//! ([`PasswordHash::concern`]) have a lane of their own, with its own room, and of the time, where others wait, at most half: so others
+//! wait for one of them, not for all.
 //!
-//! **Invariants:** at most [`ROOM`] wait, and one is hashed. What nobody waits for any more is not hashed. Of a client, a password
+//! **Invariants:** of each lane no more wait than it has room for, and one is hashed.
+//! What nobody waits for any more is not hashed. Of a client, a password
 //! counts as wrong once it was hashed and was wrong, and never otherwise; as one is hashed at a time, and looked at just before whether
 //! there were too many, those that are sent at once are no more than those that are sent one after the other.
 
@@ -25,6 +28,9 @@ use crate::secret::Secret;
 
 /// The most passwords that wait: some seconds' work.
 const ROOM: usize = 64;
+
+/// The most of those whose hashes are dear: some seconds' work, too.
+const DEAR_ROOM: usize = 8;
 
 /// How much further back than others the thread stands in line for a core.
 const NICE: i32 = 5;
@@ -101,13 +107,28 @@ struct Hashing {
 
 struct Queue {
     jobs: Vec<Job>,
-    /// What a hash has taken of late.
-    takes: Duration,
+    usual: Lane,
+    dear: Lane,
     runs: bool,
+}
+
+/// Hashes that take about as long as each other.
+struct Lane {
+    /// What one has taken of late.
+    takes: Duration,
+    /// What they have taken since there were only such.
+    used: Duration,
+}
+
+impl Lane {
+    const fn new() -> Self {
+        Self { takes: Duration::ZERO, used: Duration::ZERO }
+    }
 }
 
 struct Job {
     attempt: Attempt,
+    is_dear: bool,
     /// How many of the same client were before it.
     own: usize,
     /// How many of the same network were: of each client in it at most as many as of its own, and one.
@@ -117,40 +138,70 @@ struct Job {
 
 impl Queue {
     const fn new() -> Self {
-        Self { jobs: Vec::new(), takes: Duration::ZERO, runs: false }
+        Self { jobs: Vec::new(), usual: Lane::new(), dear: Lane::new(), runs: false }
     }
 
     /// Takes a job in; if there is no room, the time after which there should be.
-    fn push(&mut self, attempt: Attempt) -> Result<oneshot::Receiver<Hashed>, Duration> {
+    fn push(&mut self, attempt: Attempt, is_dear: bool) -> Result<oneshot::Receiver<Hashed>, Duration> {
         self.jobs.retain(|job| !job.done.is_closed());
         let Scope { host, network } = attempt.scope;
-        let count = |which: &dyn Fn(&Job) -> bool| self.jobs.iter().filter(|job| which(job)).count();
+        let lane = |job: &Job| job.is_dear == is_dear;
+        let count =
+            |which: &dyn Fn(&Job) -> bool| self.jobs.iter().filter(|job| lane(job) && which(job)).count();
         let own = count(&|job| job.attempt.scope.host == host);
         let turn = count(&|job| job.attempt.scope.network == network && job.own <= own);
-        if self.jobs.len() >= ROOM {
-            let last = self.jobs.iter().enumerate().max_by_key(|(_, job)| job.turn);
+        if count(&|_| true) >= if is_dear { DEAR_ROOM } else { ROOM } {
+            let last =
+                self.jobs.iter().enumerate().filter(|(_, job)| lane(job)).max_by_key(|(_, job)| job.turn);
             match last {
                 // Its sender is dropped: that is how it hears of it.
                 Some((at, job)) if job.turn > turn => drop(self.jobs.remove(at)),
-                _ => return Err(self.wait()),
+                _ => return Err(self.wait(is_dear)),
             }
         }
         let (done, result) = oneshot::channel();
-        self.jobs.push(Job { attempt, own, turn, done });
+        self.jobs.push(Job { attempt, is_dear, own, turn, done });
         Ok(result)
     }
 
-    /// The next one: the oldest of those whose networks have had the fewest turns.
+    /// The next one: of the lane that has taken less time, the oldest of those whose networks have had the fewest turns.
     fn pop(&mut self) -> Option<Job> {
         self.jobs.retain(|job| !job.done.is_closed());
-        let at = self.jobs.iter().enumerate().min_by_key(|(_, job)| job.turn).map(|(at, _)| at)?;
+        let waits = |is_dear| self.jobs.iter().any(|job| job.is_dear == is_dear);
+        let is_dear = match (waits(false), waits(true)) {
+            (true, true) => self.dear.used < self.usual.used,
+            (_, only_dear) => {
+                // Nobody was held up by whatever has run.
+                (self.usual.used, self.dear.used) = (Duration::ZERO, Duration::ZERO);
+                only_dear
+            }
+        };
+        let lane = self.jobs.iter().enumerate().filter(|(_, job)| job.is_dear == is_dear);
+        let at = lane.min_by_key(|(_, job)| job.turn).map(|(at, _)| at)?;
         Some(self.jobs.remove(at))
     }
 
-    /// The time that what waits will take.
-    fn wait(&self) -> Duration {
-        let jobs = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
-        self.takes.saturating_mul(jobs).clamp(MIN_WAIT, MAX_WAIT)
+    /// The lane of hashes that are dear, or of the others.
+    fn lane(&mut self, is_dear: bool) -> &mut Lane {
+        if is_dear { &mut self.dear } else { &mut self.usual }
+    }
+
+    /// A hash has taken that time.
+    fn took(&mut self, is_dear: bool, took: Duration) {
+        let lane = self.lane(is_dear);
+        lane.takes = if lane.takes.is_zero() { took } else { (lane.takes * 7 + took) / 8 };
+        lane.used += took;
+    }
+
+    /// The time that what waits in a lane will take: the other has as much of it.
+    fn wait(&self, is_dear: bool) -> Duration {
+        let all = |lane: &Lane, is_dear| {
+            let jobs = self.jobs.iter().filter(|job| job.is_dear == is_dear).count();
+            lane.takes.saturating_mul(u32::try_from(jobs).unwrap_or(u32::MAX))
+        };
+        let (usual, dear) = (all(&self.usual, false), all(&self.dear, true));
+        let (own, other) = if is_dear { (dear, usual) } else { (usual, dear) };
+        own.saturating_add(other.min(own)).clamp(MIN_WAIT, MAX_WAIT)
     }
 }
 
@@ -159,6 +210,7 @@ pub(crate) async fn verify(attempt: Attempt) -> Hashed {
     if let Some(wait) = too_many(attempt.scope) {
         return Err(NotHashed::TooMany(wait));
     }
+    let is_dear = PasswordHash::parse(&attempt.hash).is_ok_and(|hash| hash.concern().is_some());
     let result = {
         let mut queue = HASHING.queue.lock();
         if !queue.runs {
@@ -169,11 +221,11 @@ pub(crate) async fn verify(attempt: Attempt) -> Hashed {
             }
             queue.runs = true;
         }
-        queue.push(attempt).map_err(NotHashed::Busy)?
+        queue.push(attempt, is_dear).map_err(NotHashed::Busy)?
     };
     HASHING.work.notify_one();
     // Dropped without an answer: it had to give way.
-    result.await.unwrap_or_else(|_dropped| Err(NotHashed::Busy(HASHING.queue.lock().wait())))
+    result.await.unwrap_or_else(|_dropped| Err(NotHashed::Busy(HASHING.queue.lock().wait(is_dear))))
 }
 
 /// The time that a client has to wait, if too many of its passwords were wrong. Of one that is not known nothing is counted: it
@@ -209,20 +261,20 @@ impl Hashing {
         // Of this thread alone. Where it may not, it is like others.
         let _nice = rustix::process::setpriority_process(None, NICE);
         loop {
-            let Job { attempt, done, .. } = self.next();
+            let Job { attempt, is_dear, done, .. } = self.next();
             // The same may have been sent before by one that has gone.
             let remembered = attempt.seal.and_then(|seal| attempt.checks.remembered(&seal, Instant::now()));
             let hashed = match (remembered, too_many(attempt.scope)) {
                 (Some(right), _) => Ok(right),
                 (None, Some(wait)) => Err(NotHashed::TooMany(wait)),
-                (None, None) => Ok(self.hash(&attempt)),
+                (None, None) => Ok(self.hash(&attempt, is_dear)),
             };
             // The client may have gone.
             let _gone = done.send(hashed);
         }
     }
 
-    fn hash(&self, attempt: &Attempt) -> bool {
+    fn hash(&self, attempt: &Attempt, is_dear: bool) -> bool {
         let begun = Instant::now();
         let verified = catch_unwind(AssertUnwindSafe(|| {
             PasswordHash::parse(&attempt.hash).is_ok_and(|hash| hash.verify(attempt.password.bytes()))
@@ -231,10 +283,8 @@ impl Hashing {
             tracing::error!("a password could not be hashed, so it is taken for a wrong one");
             false
         });
-        let (now, took) = (Instant::now(), begun.elapsed());
-        let mut queue = self.queue.lock();
-        queue.takes = if queue.takes.is_zero() { took } else { (queue.takes * 7 + took) / 8 };
-        drop(queue);
+        let now = Instant::now();
+        self.queue.lock().took(is_dear, now.saturating_duration_since(begun));
         let right = fits && attempt.is_users;
         if let Some(seal) = attempt.seal {
             attempt.checks.remember(seal, right, now);
@@ -274,7 +324,7 @@ mod tests {
     }
 
     fn push_from(queue: &mut Queue, host: u8, network: u8) -> Result<oneshot::Receiver<Hashed>, Duration> {
-        queue.push(attempt(Scope { host: [host; 16], network: [network; 16] }, SECRET, "secret"))
+        queue.push(attempt(Scope { host: [host; 16], network: [network; 16] }, SECRET, "secret"), false)
     }
 
     fn order(queue: &mut Queue) -> Vec<u8> {
@@ -292,7 +342,7 @@ mod tests {
     #[test]
     fn who_asks_for_most_gives_way() {
         let mut queue = Queue::new();
-        queue.takes = Duration::from_millis(100);
+        queue.took(false, Duration::from_millis(100));
         let mut waits: Vec<_> = (0..ROOM).map(|_| push(&mut queue, 1).expect("room")).collect();
         // Seven seconds' work, and no place for more of the same.
         assert_eq!(push(&mut queue, 1).expect_err("full"), Duration::from_millis(6400));
@@ -330,6 +380,36 @@ mod tests {
         assert!(others.iter().all(Result::is_ok), "in the places of the client that has most");
         assert_eq!(order(&mut queue)[..6], [1, 1, 2, 1, 3, 1]);
         drop(waits);
+    }
+
+    #[test]
+    fn dear_hashes_have_room_and_time_of_their_own() {
+        let (mut queue, second) = (Queue::new(), Duration::from_secs(1));
+        let push_dear = |queue: &mut Queue, client: u8| {
+            let scope = Scope { host: [client; 16], network: [client; 16] };
+            queue.push(attempt(scope, SECRET, "secret"), true)
+        };
+        let mut waits: Vec<_> = (0..DEAR_ROOM as u8).map(|client| push_dear(&mut queue, client)).collect();
+        assert!(waits.iter().all(Result::is_ok) && push_dear(&mut queue, 99).is_err());
+        let next = |queue: &mut Queue, took| {
+            let job = queue.pop().expect("one waits");
+            queue.took(job.is_dear, took);
+            job.is_dear
+        };
+        assert!(next(&mut queue, second), "they were first");
+        waits.extend((100..110).map(|client| push(&mut queue, client)));
+        assert!(waits.iter().all(Result::is_ok));
+        // Nine take as long as the one that they waited for.
+        for _ in 0..9 {
+            assert!(!next(&mut queue, second / 9));
+        }
+        waits.push(push(&mut queue, 111));
+        let is_dear: Vec<_> = (0..3).map(|_| next(&mut queue, second / 9)).collect();
+        assert_eq!(is_dear.iter().filter(|is_dear| **is_dear).count(), 1, "{is_dear:?}");
+        (queue.usual.takes, queue.dear.takes) = (second / 10, second);
+        assert_eq!(queue.wait(true), second * 6);
+        waits.extend((0..20).map(|client| push(&mut queue, client)));
+        assert_eq!([queue.wait(true), queue.wait(false)], [second * 8, second * 4]);
     }
 
     #[test]

@@ -11,6 +11,9 @@ const MAX_MEMORY: u32 = 256 * 1024;
 /// The most passes over it.
 const MAX_PASSES: u32 = 16;
 
+/// The most KiB, all passes together: a second.
+const MAX_WORK: u32 = 2 * 1024 * 1024;
+
 /// More KiB than these, all passes together, delay others.
 const MANY: u64 = 512 * 1024;
 
@@ -39,6 +42,7 @@ impl Argon2idHash {
         let bounds = [
             ("memory, in KiB,", cost[0], MAX_MEMORY, "that memory"),
             ("number of passes", cost[1], MAX_PASSES, "seconds"),
+            ("memory, in KiB, times the passes", cost[0].saturating_mul(cost[1]), MAX_WORK, "seconds"),
         ];
         for (what, given, most, effect) in bounds {
             if given > most {

@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::{HashError, Scheme};
 
-/// The highest cost that is taken: four seconds.
-const MAX_COST: u32 = 16;
+/// The highest cost that is taken: a second.
+const MAX_COST: u32 = 14;
 
 /// A higher one delays others: this takes a quarter of a second.
 const HIGH_COST: u32 = 12;
@@ -49,7 +49,7 @@ impl BcryptHash {
                 what: "cost",
                 given: cost,
                 most: MAX_COST,
-                effect: "many seconds",
+                effect: "seconds",
             });
         }
         let decoded = |text: &str| DIGITS.decode(text).map_err(|_invalid| malformed("it ends in 53 digits"));

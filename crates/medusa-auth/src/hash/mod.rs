@@ -5,7 +5,7 @@
 //! - [`apr1`], `{SHA}`: fast ones, which whoever has the file finds out by the billion a second;
 //! - [`crypt_text`]: the digits that most of these are written in.
 //!
-//! **Invariant:** a hash that was parsed is checked within seconds and 256 MiB: dearer ones are refused.
+//! **Invariant:** a hash that was parsed is checked within about a second and 256 MiB: dearer ones are refused.
 
 mod apr1;
 mod argon2id;
@@ -87,7 +87,10 @@ pub enum HashError {
     #[error("not a hash of {0}: {1}")]
     Malformed(Scheme, &'static str),
     /// Each check of it would take too long, or too much memory.
-    #[error("the {what} of {scheme} is {given}, and the most is {most}: each login would take {effect}")]
+    #[error(
+        "the {what} of {scheme} is {given}, and the most is {most}: each login would take {effect}; `medusa passwd` \
+         makes a new hash"
+    )]
     TooDear {
         /// The way it is made.
         scheme: Scheme,
@@ -283,8 +286,11 @@ mod tests {
             ("$2y$1$x", "60"),
             ("$2y$04$abcdefghijklmnopqrstu!PlR7BZT7h3DGhPVjpSuqFVo7RXnTYWu", "digits"),
             ("$2y$03$abcdefghijklmnopqrstuuPlR7BZT7h3DGhPVjpSuqFVo7RXnTYWu", "4 to 31"),
-            ("$2y$17$abcdefghijklmnopqrstuuPlR7BZT7h3DGhPVjpSuqFVo7RXnTYWu", "the most is 16"),
-            ("$2y$31$abcdefghijklmnopqrstuuPlR7BZT7h3DGhPVjpSuqFVo7RXnTYWu", "the most is 16"),
+            ("$2y$15$abcdefghijklmnopqrstuuPlR7BZT7h3DGhPVjpSuqFVo7RXnTYWu", "is 15, and the most is 14"),
+            (
+                "$2y$31$abcdefghijklmnopqrstuuPlR7BZT7h3DGhPVjpSuqFVo7RXnTYWu",
+                "`medusa passwd` makes a new hash",
+            ),
             ("$6$rounds=999999999$salt$x", "the most is"),
             ("$6$rounds=1$salt$x", "1000"),
             ("$6$rounds=99999999999$salt$x", "number"),
@@ -305,6 +311,10 @@ mod tests {
                 "the most is 262144",
             ),
             ("$argon2id$v=19$m=64,t=17,p=1$c29tZXNhbHRzYWx0$HEFAXkYCEG0K+Nt2N1Y6dA", "the most is 16"),
+            (
+                "$argon2id$v=19$m=262144,t=9,p=1$c29tZXNhbHRzYWx0$HEFAXkYCEG0K+Nt2N1Y6dA",
+                "times the passes of Argon2id is 2359296, and the most is 2097152",
+            ),
             ("$argon2id$v=19$m=1,t=1,p=1$c29tZXNhbHRzYWx0$HEFAXkYCEG0K+Nt2N1Y6dA", "parameters"),
             ("$argon2id$v=18$m=64,t=1,p=1$c29tZXNhbHRzYWx0$HEFAXkYCEG0K+Nt2N1Y6dA", "version"),
         ];

@@ -7,8 +7,8 @@ use subtle::ConstantTimeEq as _;
 use super::crypt_text::encode;
 use super::{HashError, Scheme};
 
-/// The most rounds that are taken: two seconds.
-const MAX_ROUNDS: u32 = 5_000_000;
+/// The most rounds that are taken: a second.
+const MAX_ROUNDS: u32 = 2_500_000;
 
 /// More than these delay others.
 const MANY_ROUNDS: u32 = 500_000;
