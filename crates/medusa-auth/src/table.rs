@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::hash::{PasswordHash, Scheme, TokenDigest, token_digest};
+use crate::hash::{PasswordHash, Scheme, TokenDigest, is_token, token_digest};
 use crate::htpasswd::{Stored, StoredHash};
 
 /// What an unknown user's password is compared with where there are no users: a hash like those that are made here.
@@ -24,10 +24,11 @@ impl UserTable {
         Self { usual: usual(&users).unwrap_or_else(|| NOBODY.into()), tokens: tokens(&users), users }
     }
 
-    /// The hash that a user's password is compared with, and that user's name. If there is no such user, it is
-    /// another's hash, so that it takes as long.
+    /// The hash that a user's password is compared with, and that user's name. If there is no such user, or none with a
+    /// password, it is another's hash, so that it takes as long.
     pub(crate) fn hash(&self, user: &str) -> (&StoredHash, Option<&Arc<str>>) {
-        self.users.get_key_value(user).map_or((&self.usual, None), |(user, hash)| (hash, Some(user)))
+        let known = self.users.get_key_value(user).filter(|(_, hash)| !is_token(hash));
+        known.map_or((&self.usual, None), |(user, hash)| (hash, Some(user)))
     }
 
     /// Whose token it is. Whoever does not have it cannot find out anything by trying: what is compared is its digest.
@@ -54,7 +55,7 @@ fn tokens(users: &Stored) -> HashMap<TokenDigest, Arc<str>> {
 /// The hash of somebody whose password takes as long to check as most people's do.
 fn usual(users: &Stored) -> Option<StoredHash> {
     let efforts = users.values().filter_map(|hash| Some((PasswordHash::parse(hash).ok()?.effort(), hash)));
-    // Those who have tokens are programs, and their names no secret.
+    // A token takes no time, and is looked up before.
     let mut efforts: Vec<_> = efforts.filter(|(effort, _)| effort.scheme != Scheme::Token).collect();
     efforts.sort_by_key(|(effort, _)| *effort);
     // Of two that are as common, always the dearer one.
@@ -80,7 +81,10 @@ mod tests {
         let (hash, known) = table.hash("b");
         assert_eq!((&**hash, known.map(|user| &**user)), (SECRET, Some("b")));
         let programs = UserTable::new(stored(&[("a", TOKEN), ("b", SECRET)]));
-        assert_eq!(&**programs.hash("nobody").0, SECRET);
+        for user in ["nobody", "a"] {
+            let (hash, known) = programs.hash(user);
+            assert_eq!((&**hash, known), (SECRET, None), "{user}");
+        }
         let nobody = UserTable::new(stored(&[("a", TOKEN)]));
         let hash = PasswordHash::parse(nobody.hash("x").0).expect("a hash");
         let new = crate::passwd::new_hash("x").expect("random bytes");

@@ -196,6 +196,10 @@ impl Users {
 
     async fn check(self: &Arc<Self>, client: Scope, user: &str, password: Secret) -> Verdict {
         let table = self.current().await;
+        // Git and WebDAV clients send a token as a password.
+        if let Some(name) = table.whose_token(password.bytes()).filter(|name| ***name == *user) {
+            return Verdict::Right(Arc::clone(name));
+        }
         let (hash, name) = table.hash(user);
         let verdict = |hashed: Result<bool, NotHashed>| match (hashed, name) {
             (Ok(true), Some(name)) => Verdict::Right(Arc::clone(name)),

@@ -207,6 +207,11 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
+/// Whether what is stored there is of a token.
+pub(crate) fn is_token(text: &str) -> bool {
+    text.starts_with(TOKEN)
+}
+
 /// What is stored of a token.
 pub(crate) fn token_digest(token: &[u8]) -> TokenDigest {
     Sha256::digest(token).into()

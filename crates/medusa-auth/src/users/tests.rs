@@ -1,3 +1,5 @@
+//! Passwords, right and wrong, of users in tables and in files that change; each test is another client.
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -40,6 +42,10 @@ async fn a_token_is_its_users() {
     assert_eq!(users.verify_token(b"guess").await, Verdict::Wrong);
     // Git and WebDAV clients send it as a password.
     assert_eq!(users.verify(client(8), "ci", "secret".into()).await, right("ci"));
+    assert_eq!(users.verify(client(8), "ada", "secret".into()).await, right("ada"));
+    // Any other for that name is hashed, as for one that nobody has.
+    assert_eq!(users.verify(client(8), "ci", "guess".into()).await, Verdict::Wrong);
+    assert_eq!(hashing::failures(client(8)), 1);
     assert!(users.status().to_string().contains("wrong_tokens     1"), "{}", users.status());
 }
 
