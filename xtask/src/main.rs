@@ -98,7 +98,10 @@ mod tests {
         for wrong in ["0", "1001", "-1", "five", "1e3"] {
             assert!(refused(&format!("xtask bench http --rounds {wrong}")).contains(wrong));
         }
-        assert!(refused("xtask bench htpt").contains("http, websocket, idle, log, preempt, site, live, all"));
+        assert!(
+            refused("xtask bench htpt")
+                .contains("http, websocket, idle, log, handlers, preempt, site, live, all")
+        );
         assert!(refused("xtask ci tets").contains("test"));
     }
 }

@@ -271,7 +271,9 @@ impl<T> LoginFile<T> {
             }
         };
         if told != known.told {
-            told.iter().for_each(|told| tracing::error!("{told}"));
+            for told in &told {
+                tracing::error!("{told}");
+            }
             known.told = told;
         }
         Arc::clone(&known.good)

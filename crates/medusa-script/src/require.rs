@@ -36,7 +36,10 @@ pub(crate) struct ScriptRoot(pub(crate) Arc<Path>);
 impl ScriptRoot {
     /// `path`, relative to the script.
     pub(crate) fn join(lua: &Lua, path: String) -> PathBuf {
-        lua.app_data_ref::<Self>().map(|root| root.0.join(&path)).unwrap_or_else(|| path.into())
+        match lua.app_data_ref::<Self>() {
+            Some(root) => root.0.join(path),
+            None => path.into(),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ impl Handler for Count {
             }
             let mut lines = 0;
             while let Some(chunk) = request.body.chunk().await? {
-                lines += chunk.iter().filter(|&&byte| byte == b'\n').count();
+                lines += chunk.split(|&byte| byte == b'\n').count() - 1;
             }
             Ok(Response::text(format!("{lines} lines\n")))
         })

@@ -110,7 +110,9 @@ pub(super) fn run() -> Result {
 }
 
 fn install(missing: &[&Need]) -> Result {
-    missing.iter().for_each(|need| need.note_missing());
+    for need in missing {
+        need.note_missing();
+    }
     let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
     if !is_root() {
         return Err(Error::Found(format!(

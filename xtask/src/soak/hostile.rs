@@ -68,9 +68,9 @@ impl Hostile {
             leave_the_cores();
             let rng = stream(seed, thread);
             if thread < ASKING {
-                self.ask(targets, rng, &going)
+                self.ask(targets, rng, &going);
             } else {
-                self.attack(targets, rng, end, &going)
+                self.attack(targets, rng, end, &going);
             }
         });
     }

@@ -28,7 +28,7 @@ use crate::workspace::{self, Workspace};
 /// Checks the rules of the tree: arrows between crates, circles, names, headers
 ///
 /// Reads `cargo metadata`, every .rs file below crates/, fuzz/ and xtask/, and the documents; builds
-/// nothing, takes a moment. Each problem is printed as FILE:LINE: RULE: what is wrong; what to do.
+/// nothing, takes a moment. Each problem is printed as `FILE:LINE: RULE:` what is wrong; what to do.
 ///
 /// Between crates:
 ///   arrow     a crate depends only on crates of lower levels (levels: xtask/src/tidy/arrows.rs)
@@ -36,8 +36,8 @@ use crate::workspace::{self, Workspace};
 ///   place     every crate has its level
 /// In a crate, outside of tests:
 ///   circle    at most three files name each other in a circle: by `use` and by paths that begin with
-///             crate:: or super::, seen through what `pub use` passes on to the file that defines the
-///             thing; what a module names of the modules below it does not count
+///             `crate::` or `super::`, seen through what `pub use` passes on to the file that
+///             defines the thing; what a module names of the modules below it does not count
 ///   name      a type's name is declared once
 /// In several lists:
 ///   listed    each medusa.handler.* and medusa.log.* of the reference stands in a guide, has its kind

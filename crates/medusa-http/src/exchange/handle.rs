@@ -82,14 +82,13 @@ async fn handle(server: &Server, mount: &Mount, request: Request, exchange: &mut
     let finding = FindingOut { head: &head, exchange };
     let answered = within(pass::answer(&mount.handler, request), time(limit), progress.as_deref()).await;
     drop(finding);
-    let mut response = match answered {
-        Some(response) => response,
-        None => {
-            server.definition.counters.faults.count(Fault::HandlerTimeout);
-            let page = || Response::failed(HandlerError::unavailable(HandlerTookTooLong(limit)));
-            let paged = within(mount.handler.overdue(&head, page()), FOR_A_PAGE, None).await;
-            paged.unwrap_or_else(page)
-        }
+    let mut response = if let Some(response) = answered {
+        response
+    } else {
+        server.definition.counters.faults.count(Fault::HandlerTimeout);
+        let page = || Response::failed(HandlerError::unavailable(HandlerTookTooLong(limit)));
+        let paged = within(mount.handler.overdue(&head, page()), FOR_A_PAGE, None).await;
+        paged.unwrap_or_else(page)
     };
     if let Some(error) = response.failure.take() {
         tell(server, mount, &head, &error);

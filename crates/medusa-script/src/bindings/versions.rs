@@ -55,7 +55,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
 
 /// `medusa.versions.list(root, path)`
 async fn list(lua: Lua, (root, path): (Value, Value)) -> mlua::Result<Table> {
-    let versions = with_store(&lua, LIST, (&root, &path), |store, path| store.versions(path)).await?;
+    let versions = with_store(&lua, LIST, (&root, &path), Store::versions).await?;
     let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     lua.create_sequence_from(
         versions

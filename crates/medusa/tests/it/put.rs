@@ -126,7 +126,9 @@ fn nobody_ever_sees_a_mixed_page() {
                 })
             })
             .collect();
-        writers.into_iter().for_each(|writer| writer.join().expect("a writer"));
+        for writer in writers {
+            writer.join().expect("a writer");
+        }
         done.store(true, Relaxed);
         reader.join().expect("the reader");
     });
@@ -168,7 +170,9 @@ fn a_server_that_is_killed_in_mid_upload_leaves_the_old_page_and_nothing_else() 
     };
     wait::until("both are being written", || (open_files() >= 2).then_some(()));
     server.signal(Signal::KILL);
-    clients.iter_mut().for_each(|client| drop(client.closed()));
+    for client in &mut clients {
+        drop(client.closed());
+    }
     drop(server);
     // As it is where files cannot do without a name.
     site.write("public/.medusa-versions/unfinished/4711-0", "half");

@@ -111,13 +111,11 @@ fn subject<'a>(case: &'a Case, pair: &'a Pair) -> Subject<'a> {
 /// Asks both once, and tells what is worth a note.
 fn rehearse(case: &Case, pair: &Pair) -> Result<Option<String>> {
     let Case { name, path, answer, alone, .. } = *case;
-    let sides = (!alone).then_some(&pair.theirs).into_iter().chain([&pair.ours]);
+    let mut sides = (!alone).then_some(&pair.theirs).into_iter().chain([&pair.ours]);
     let expected = match answer {
         Answer::Counted => {
-            return sides
-                .map(|side| side.press(&case.load, 1, path).map(drop))
-                .collect::<Result>()
-                .map(|()| None);
+            sides.try_for_each(|side| side.press(&case.load, 1, path).map(drop))?;
+            return Ok(None);
         }
         Answer::Same => (200, None),
         Answer::Missing => (404, None),

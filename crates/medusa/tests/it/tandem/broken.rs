@@ -128,12 +128,12 @@ fn a_slow_upload_is_no_late_answer() {
         asked.read_until(b"end");
         asked.answer("ok")
     });
-    let (_site, server) = proxy(&format!("'{}'", raw.url()), "timeout = 1.5");
+    let (_site, server) = proxy(&format!("'{}'", raw.url()), "timeout = 3");
     let mut client = server.connect();
-    client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 23\r\n\r\n");
-    for _ in 0..20 {
+    client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 43\r\n\r\n");
+    for _ in 0..40 {
         client.send("x");
-        thread::sleep(Duration::from_millis(100));
+        thread::park_timeout(Duration::from_millis(100));
     }
     client.send("end");
     assert_eq!(client.response().text(), "ok");

@@ -152,7 +152,7 @@ fn idle_connections_are_closed_after_a_while() {
 
 #[test]
 fn an_answer_goes_on_piece_by_piece() {
-    let (release, released) = mpsc::channel::<()>();
+    let (release, released) = mpsc::sync_channel::<()>(1);
     let released = Mutex::new(released);
     let raw = Raw::start(move |asked| {
         asked.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-t\r\n\r\n5\r\nfirst\r\n");
@@ -176,7 +176,7 @@ fn an_answer_goes_on_piece_by_piece() {
 
 #[test]
 fn a_request_goes_on_piece_by_piece() {
-    let (seen, sees) = mpsc::channel();
+    let (seen, sees) = mpsc::sync_channel(9);
     let raw = Raw::start(move |asked| {
         let is_chunked = asked.field("transfer-encoding") == Some("chunked");
         let ends: [&[u8]; 2] =
@@ -294,8 +294,8 @@ fn an_upload_is_as_long_as_the_mount_takes() {
 
 #[test]
 fn who_leaves_takes_the_request_along() {
-    let (began, begun) = mpsc::channel();
-    let (ended, end) = mpsc::channel();
+    let (began, begun) = mpsc::sync_channel(9);
+    let (ended, end) = mpsc::sync_channel(9);
     let raw = Raw::start(move |asked| {
         began.send(()).expect("the test goes on");
         // Until the proxy closes the connection.

@@ -45,7 +45,7 @@ fn a_client_stays_with_its_upstream() {
 
 #[test]
 fn who_has_much_to_do_is_spared() {
-    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
     let released = std::sync::Mutex::new(released);
     let slow = Raw::start(move |asked| {
         let _end = released.lock().expect("no panic").recv();
