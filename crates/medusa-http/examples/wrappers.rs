@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut changes = Changes::default();
     changes.set(b"cache-control", b"no-store")?;
     changes.remove(b"x-powered-by")?;
-    let often = LimitOptions { rate: 1e6, burst: 1_000_000, key: LimitKey::Address };
+    let often = LimitOptions { rate: 1e9, burst: 1_000_000, key: LimitKey::Address };
     let pages = ErrorPages {
         pages: vec![ErrorPage { status: ErrorStatus::Class(5), handler: 0, file: None }],
         intercept: false,
