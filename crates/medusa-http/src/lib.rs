@@ -61,7 +61,7 @@ pub use limits::{LIMITS, Limit, Limits};
 pub use listen::Listen;
 pub use pass::{answer, note, pass};
 pub use recorder::flush as flush_records;
-pub use request::{Finding, Head, Purpose, Request, RequestBody, RequestBodyError, TargetError};
+pub use request::{Finding, Head, PolledBody, Purpose, Request, RequestBody, RequestBodyError, TargetError};
 pub use request_id::RequestId;
 pub use response::{HTML, Response, TEXT};
 pub use server::{Directory, Mount, MountText, PinnedServer, Server, ServerDefinition};

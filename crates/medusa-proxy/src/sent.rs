@@ -3,11 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use medusa_http::{RequestBody, RequestBodyError};
+use medusa_http::{PolledBody, RequestBody, RequestBodyError};
 
 /// What becomes of a body that is sent, for who sends it.
 #[derive(Debug, Default)]
@@ -20,18 +20,9 @@ pub(crate) struct SendState {
 
 /// The body of a request that is sent.
 pub(crate) struct SentRequest {
-    state: Reading,
+    body: PolledBody,
     length: Option<u64>,
     shared: Rc<SendState>,
-}
-
-type NextChunk = Pin<Box<dyn Future<Output = (RequestBody, Result<Option<Bytes>, RequestBodyError>)>>>;
-
-enum Reading {
-    /// Nobody waits for a part of it.
-    Resting(RequestBody),
-    Waiting(NextChunk),
-    Over,
 }
 
 /// An error: the client's body could not be read. Which one is in [`SendState`].
@@ -41,15 +32,12 @@ pub(crate) struct BodyBroke;
 
 impl SentRequest {
     pub(crate) fn new(body: RequestBody, shared: Rc<SendState>) -> Self {
-        Self { length: body.length(), state: Reading::Resting(body), shared }
+        Self { length: body.length(), body: PolledBody::new(body), shared }
     }
 
     /// The body of a request that was not sent.
     pub(crate) fn take_back(self) -> Option<RequestBody> {
-        match self.state {
-            Reading::Resting(body) => Some(body),
-            _ => None,
-        }
+        self.body.into_inner()
     }
 }
 
@@ -62,35 +50,22 @@ impl Body for SentRequest {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroke>>> {
         let this = self.get_mut();
-        let mut waiting: NextChunk = match std::mem::replace(&mut this.state, Reading::Over) {
-            Reading::Resting(mut body) => Box::pin(async move {
-                let chunk = body.chunk().await;
-                (body, chunk)
-            }),
-            Reading::Waiting(waiting) => waiting,
-            Reading::Over => return Poll::Ready(None),
-        };
-        let Poll::Ready((body, chunk)) = waiting.as_mut().poll(cx) else {
-            this.state = Reading::Waiting(waiting);
-            return Poll::Pending;
-        };
-        // What comes behind a body (trailers) is not passed on.
-        match chunk {
-            Ok(Some(chunk)) => {
+        Poll::Ready(match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+            None => None,
+            // What comes behind a body (trailers) is not passed on.
+            Some(Ok(frame)) => frame.into_data().ok().map(|chunk| {
                 this.shared.read.set(this.shared.read.get() + chunk.len() as u64);
-                this.state = Reading::Resting(body);
-                Poll::Ready(Some(Ok(Frame::data(chunk))))
-            }
-            Ok(None) => Poll::Ready(None),
-            Err(fault) => {
+                Ok(Frame::data(chunk))
+            }),
+            Some(Err(fault)) => {
                 *this.shared.fault.borrow_mut() = Some(fault);
-                Poll::Ready(Some(Err(BodyBroke)))
+                Some(Err(BodyBroke))
             }
-        }
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.state, Reading::Over) || self.length == Some(0)
+        self.body.is_end_stream() || self.length == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {

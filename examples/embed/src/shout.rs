@@ -7,14 +7,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use medusa::handler::ServiceBody;
+use medusa::handler::PolledBody;
 use tower_service::Service;
 
 /// The service.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shout;
 
-impl Service<http::Request<ServiceBody>> for Shout {
+impl Service<http::Request<PolledBody>> for Shout {
     type Response = http::Response<Loud>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -23,18 +23,18 @@ impl Service<http::Request<ServiceBody>> for Shout {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<ServiceBody>) -> Self::Future {
+    fn call(&mut self, request: http::Request<PolledBody>) -> Self::Future {
         ready(Ok(http::Response::new(Loud(request.into_body()))))
     }
 }
 
 /// A body that is louder than another.
 #[derive(Debug)]
-pub(crate) struct Loud(ServiceBody);
+pub(crate) struct Loud(PolledBody);
 
 impl Body for Loud {
     type Data = Bytes;
-    type Error = <ServiceBody as Body>::Error;
+    type Error = <PolledBody as Body>::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,

@@ -10,22 +10,21 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::stream;
 use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as HttpBody;
 use medusa_proto::status::Status;
 use tower_service::Service;
 
 use crate::body::BodyError;
 use crate::handler::{Handler, HandlerError, HandlerFuture, PrepareFuture};
-use crate::request::{Head, Request, RequestBody, RequestBodyError};
+use crate::request::{Head, PolledBody, Request, RequestBodyError};
 use crate::response::Response;
 use crate::sessions::Sessions;
 
@@ -56,7 +55,7 @@ impl<S> fmt::Debug for TowerService<S> {
 
 impl<S, B> TowerService<S>
 where
-    S: Service<http::Request<ServiceBody>, Response = http::Response<B>, Error: Into<BoxError>> + Clone,
+    S: Service<http::Request<PolledBody>, Response = http::Response<B>, Error: Into<BoxError>> + Clone,
     B: HttpBody<Error: Into<BoxError>> + 'static,
 {
     async fn answer(&self, request: Request) -> Result<Response, HandlerError> {
@@ -88,9 +87,9 @@ where
 struct Switches(StatusCode);
 
 /// The request as a service has it.
-fn asked(request: Request) -> http::Request<ServiceBody> {
+fn asked(request: Request) -> http::Request<PolledBody> {
     let Request { head, body } = request;
-    let mut asked = http::Request::new(ServiceBody::new(body));
+    let mut asked = http::Request::new(PolledBody::new(body));
     asked.method_mut().clone_from(&head.method);
     asked.uri_mut().clone_from(&head.uri);
     *asked.version_mut() = head.version;
@@ -136,7 +135,7 @@ where
 
 impl<S, B> Handler for TowerService<S>
 where
-    S: Service<http::Request<ServiceBody>, Response = http::Response<B>, Error: Into<BoxError>>
+    S: Service<http::Request<PolledBody>, Response = http::Response<B>, Error: Into<BoxError>>
         + Clone
         + Send
         + Sync
@@ -161,73 +160,12 @@ where
     }
 }
 
-type Reading = Pin<Box<dyn Future<Output = (RequestBody, Result<Option<Bytes>, RequestBodyError>)> + Send>>;
-
-/// The body of a request, as a service reads it: from the client, as fast as it is read. It ends with the fields behind it, if there
-/// are any.
-pub struct ServiceBody(BodyState);
-
-enum BodyState {
-    Waiting(RequestBody),
-    Reading(Reading),
-    Over,
-}
-
-impl ServiceBody {
-    fn new(body: RequestBody) -> Self {
-        Self(if body.is_empty() { BodyState::Over } else { BodyState::Waiting(body) })
-    }
-}
-
-impl HttpBody for ServiceBody {
-    type Data = Bytes;
-    type Error = RequestBodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let mut reading: Reading = match std::mem::replace(&mut self.0, BodyState::Over) {
-            BodyState::Over => return Poll::Ready(None),
-            BodyState::Reading(reading) => reading,
-            BodyState::Waiting(mut body) => Box::pin(async move {
-                let read = body.chunk().await;
-                (body, read)
-            }),
-        };
-        let Poll::Ready((body, read)) = reading.as_mut().poll(cx) else {
-            self.0 = BodyState::Reading(reading);
-            return Poll::Pending;
-        };
-        Poll::Ready(match read {
-            Ok(Some(chunk)) => {
-                self.0 = BodyState::Waiting(body);
-                Some(Ok(Frame::data(chunk)))
-            }
-            Ok(None) => body.trailers().map(|trailers| Ok(Frame::trailers(trailers.clone()))),
-            Err(error) => Some(Err(error)),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self.0, BodyState::Over)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.is_end_stream() { SizeHint::with_exact(0) } else { SizeHint::default() }
-    }
-}
-
-impl fmt::Debug for ServiceBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ServiceBody")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
     use std::future::{Ready, ready};
+    use std::pin::Pin;
+    use std::task::Context;
 
     use futures_util::StreamExt as _;
     use http::Method;
@@ -235,13 +173,14 @@ mod tests {
     use super::*;
     use crate::body::Body;
     use crate::handlers::stand_in::request_from;
+    use crate::request::RequestBody;
 
     /// Answers with what it is sent.
     #[derive(Clone)]
     struct Echo(StatusCode);
 
-    impl Service<http::Request<ServiceBody>> for Echo {
-        type Response = http::Response<ServiceBody>;
+    impl Service<http::Request<PolledBody>> for Echo {
+        type Response = http::Response<PolledBody>;
         type Error = Infallible;
         type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -249,7 +188,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, request: http::Request<ServiceBody>) -> Self::Future {
+        fn call(&mut self, request: http::Request<PolledBody>) -> Self::Future {
             let user = request.extensions().get::<Arc<Head>>().and_then(|head| head.user.get().cloned());
             let shown = format!("{} {} {user:?}", request.method(), request.uri());
             let mut answer = http::Response::new(request.into_body());
@@ -264,8 +203,8 @@ mod tests {
     #[derive(Clone)]
     struct Fails(bool);
 
-    impl Service<http::Request<ServiceBody>> for Fails {
-        type Response = http::Response<ServiceBody>;
+    impl Service<http::Request<PolledBody>> for Fails {
+        type Response = http::Response<PolledBody>;
         type Error = BoxError;
         type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>>>>;
 
@@ -273,7 +212,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, request: http::Request<ServiceBody>) -> Self::Future {
+        fn call(&mut self, request: http::Request<PolledBody>) -> Self::Future {
             let reads = self.0;
             Box::pin(async move {
                 let mut body = Box::pin(request.into_body());

@@ -1,7 +1,7 @@
 //! A request as its handler is given it: the request's head, already routed, and its body, not yet read.
 //!
 //! The head is `Send`, so that a handler may carry it to another thread (the main VM's); it holds nothing of the
-//! connection but its addresses; [`target`] is how a wrapper changes what is asked for. The body is read by [`body`]; [`incoming`] is one that comes from the client, with its [`pace`],
+//! connection but its addresses; [`target`] is how a wrapper changes what is asked for. The body is read by [`body`], or, polled, by [`polled`]; [`incoming`] is one that comes from the client, with its [`pace`],
 //! its [`memory`], and its place among the [`unread`] ones of its connection.
 
 mod body;
@@ -10,6 +10,7 @@ mod finding;
 mod incoming;
 mod memory;
 mod pace;
+mod polled;
 mod target;
 mod unread;
 
@@ -30,6 +31,7 @@ use crate::trace::TraceNotes;
 pub use body::RequestBody;
 pub use error::RequestBodyError;
 pub use finding::Finding;
+pub use polled::PolledBody;
 pub use target::TargetError;
 pub(crate) use unread::{Carrier, UnreadBodies};
 
