@@ -1,11 +1,11 @@
 //! `nginx`: a proxy in front of ours, or a server beside it.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::net::SocketAddr;
 
 use rustix::process::Signal;
 
-use crate::{Process, Site, run, wait};
+use crate::configured;
+use crate::{Process, Site, run};
 
 /// Programs of administrators are not in everybody's `PATH`.
 const PROGRAM: &str = "/usr/sbin/nginx";
@@ -27,17 +27,11 @@ impl Nginx {
     /// It is not installed (Debian: `apt-get install nginx`), or does not listen within [`PATIENCE`](crate::PATIENCE).
     #[track_caller]
     pub fn start(configuration: impl FnOnce(SocketAddr) -> String) -> Self {
-        // It cannot report the port that it was given. This one is free until it takes it: one that is taken meanwhile
-        // fails loudly.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = free.expect("a free port");
-        let text = configuration(address);
-        let text = format!("daemon off; pid nginx.pid; error_log stderr notice;\n{text}");
-        let folder = Site::new().file("nginx.conf", text);
-        let mut command = Command::new(PROGRAM);
-        let process =
-            Process::start(command.args(["-c", "nginx.conf", "-e", "stderr", "-p"]).arg(folder.path()));
-        wait::until("nginx listens", || TcpStream::connect(address).ok());
+        let text = |address| {
+            format!("daemon off; pid nginx.pid; error_log stderr notice;\n{}", configuration(address))
+        };
+        let args = ["-c", "nginx.conf", "-e", "stderr", "-p", "."];
+        let (address, process, folder) = configured::start(PROGRAM, &args, "nginx.conf", text);
         Self { address, process, folder }
     }
 

@@ -68,7 +68,7 @@ const BENCHES: [Bench; 8] = [
     Bench { name: "websocket", run: websocket::run, rounds: 5, seconds: 5, takes: &[] },
     Bench { name: "idle", run: idle::run, rounds: 1, seconds: 15, takes: &["--case", "--connections"] },
     Bench { name: "log", run: log::run, rounds: 3, seconds: 5, takes: &["--case"] },
-    Bench { name: "handlers", run: handlers::run, rounds: 1, seconds: 1, takes: &[] },
+    Bench { name: "handlers", run: handlers::run, rounds: 5, seconds: 5, takes: &["--case"] },
     Bench { name: "preempt", run: preempt::run, rounds: 5, seconds: 5, takes: &[] },
     Bench { name: "site", run: site::run, rounds: 3, seconds: 3, takes: &[] },
     Bench { name: "live", run: live::run, rounds: 3, seconds: 20, takes: &[] },
@@ -77,7 +77,7 @@ const BENCHES: [Bench; 8] = [
 /// What may be given for some benches.
 #[derive(Debug, Default, Args)]
 struct Given {
-    /// http, idle and log: only these cases
+    /// http, idle, log and handlers: only these cases
     #[arg(long = "case", value_name = "A,B", value_delimiter = ',')]
     cases: Option<Vec<String>>,
     /// http: another build of the program in nginx's place, of an older commit for one; each case may cost 1.03 of what

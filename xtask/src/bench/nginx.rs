@@ -9,6 +9,12 @@ use crate::environment;
 /// Room for connections in each worker: far more than any load has, but for idle ones.
 const CONNECTIONS: u32 = 4096;
 
+/// The way on to an upstream, over connections that are kept, telling it what ours tells.
+const PROXY: &str = "proxy_pass http://upstream; proxy_http_version 1.1; proxy_set_header Connection \"\"; \
+                     proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr; \
+                     proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host; \
+                     proxy_set_header X-Request-Id $request_id;";
+
 /// An nginx, and what it serves.
 #[derive(Debug)]
 pub(super) struct Nginx<'a> {
@@ -19,12 +25,14 @@ pub(super) struct Nginx<'a> {
     pub(super) wire: Wire,
     /// Where its access log goes, if it keeps one: Combined, buffered.
     pub(super) access_log: Option<&'a Path>,
+    /// Whom it asks for everything, instead of serving documents.
+    pub(super) upstream: Option<SocketAddr>,
 }
 
 impl<'a> Nginx<'a> {
     /// One that serves these documents by a worker for each core, in the clear and without a log.
     pub(super) fn new(public: &'a Path) -> Self {
-        Self { public, connections: CONNECTIONS, wire: Wire::Plain, access_log: None }
+        Self { public, connections: CONNECTIONS, wire: Wire::Plain, access_log: None, upstream: None }
     }
 
     /// Starts it.
@@ -40,14 +48,25 @@ impl<'a> Nginx<'a> {
         }
     }
 
-    fn configuration(&self, address: SocketAddr, root: bool) -> String {
+    fn configuration(&self, address: SocketAddr, is_root: bool) -> String {
         let access_log = match self.access_log {
             None => "access_log off".to_owned(),
             Some(path) => format!("access_log \"{}\" combined buffer=64k flush=1s", path.display()),
         };
+        let (root, upstream) = match self.upstream {
+            None => ("root \"@public@\"; log_not_found off;".to_owned(), String::new()),
+            Some(upstream) => (
+                PROXY.to_owned(),
+                format!(
+                    "upstream upstream {{ server {upstream}; keepalive 128; keepalive_requests 100000000; }}"
+                ),
+            ),
+        };
         let values = [
+            ("root", root),
+            ("upstream", upstream),
             // Started by root, workers would change to a user that may not read a temporary folder.
-            ("user", if root { "user root;" } else { "" }.to_owned()),
+            ("user", if is_root { "user root;" } else { "" }.to_owned()),
             ("workers", environment::cores().to_string()),
             // What it keeps beside its connections: listeners, logs, files being sent.
             ("files", (u64::from(self.connections) + 2000).to_string()),

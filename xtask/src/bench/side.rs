@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use medusa_testkit::{Nginx, Process, Server, Site, cpu, memory, process};
+use medusa_testkit::{Haproxy, Nginx, Process, Server, Site, cpu, memory, process};
 
 use super::load::{Counted, Load, Target, errors};
 use super::tls::Identity;
@@ -46,6 +46,7 @@ pub(super) struct Side {
 pub(super) enum Running {
     Ours(Server),
     Nginx(Nginx),
+    Haproxy(Haproxy),
 }
 
 impl Side {
@@ -88,7 +89,9 @@ impl Side {
     pub(super) fn ours(&self) -> &Server {
         match &self.running {
             Running::Ours(server) => server,
-            Running::Nginx(_) => panic!("{} does not know what only ours can do", self.name),
+            Running::Nginx(_) | Running::Haproxy(_) => {
+                panic!("{} does not know what only ours can do", self.name)
+            }
         }
     }
 
@@ -107,6 +110,7 @@ impl Side {
         match self.running {
             Running::Ours(server) => drop(server.terminate()),
             Running::Nginx(nginx) => nginx.terminate(),
+            Running::Haproxy(haproxy) => haproxy.terminate(),
         }
     }
 
@@ -119,6 +123,7 @@ impl Side {
         match &self.running {
             Running::Ours(server) => server.process(),
             Running::Nginx(nginx) => nginx.process(),
+            Running::Haproxy(haproxy) => haproxy.process(),
         }
     }
 }

@@ -1,7 +1,6 @@
-//! `cargo xtask bench handlers`: what a request costs in each wrapper, alone on a thread.
+//! What a request costs in each wrapper, alone on a thread.
 
-use super::Options;
-use super::report::{Line, Report};
+use crate::bench::report::Line;
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 
@@ -9,7 +8,7 @@ use crate::error::{Error, Result};
 const MOST: f64 = 300.0;
 
 /// Runs the example of `medusa-http`, and reads what it prints.
-pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
+pub(super) fn measure() -> Result<Vec<Line>> {
     let example = Cmd::cargo("run --release --locked --package medusa-http --example wrappers");
     let output = example.output()?;
     let text = String::from_utf8_lossy(&output);
@@ -17,7 +16,7 @@ pub(super) fn run(options: &Options<'_>) -> Result<Vec<Line>> {
     if lines.is_empty() {
         return Err(Error::Found(format!("`{example}` printed no cost:\n{text}")));
     }
-    Report { notes: Vec::new(), rows: Vec::new(), lines }.finish(options)
+    Ok(lines)
 }
 
 /// Reads `cors             41 ns each request`.
