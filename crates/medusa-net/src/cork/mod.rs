@@ -19,6 +19,7 @@ mod outbox;
 mod placeholder;
 mod pool;
 pub mod turn;
+mod turn_stream;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -38,6 +39,7 @@ use outbox::Outbox;
 use placeholder::Pieces;
 
 pub use placeholder::LONGEST as LONGEST_PIECE;
+pub use turn_stream::TurnStream;
 
 /// A single write of at least this many bytes is passed on without a copy.
 pub const DIRECT: usize = 16 * 1024;

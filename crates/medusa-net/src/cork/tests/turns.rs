@@ -140,3 +140,64 @@ fn a_connection_that_ends_in_its_turn_has_its_answer_written() {
         assert_eq!(Rc::strong_count(&core), 1, "the turn lets go of it");
     });
 }
+
+/// A stream to many, and what was written to it.
+fn shared(room: usize) -> (TurnStream<Recorder>, impl Fn(&TurnStream<Recorder>) -> Vec<usize>) {
+    let stream = TurnStream::new(Recorder { room, ..Recorder::default() });
+    (stream, |stream| stream.look(|recorder| recorder.writes.iter().map(Vec::len).collect()))
+}
+
+fn send(stream: &mut TurnStream<Recorder>, bytes: &[u8], task: &Arc<Task>) -> Poll<io::Result<()>> {
+    let waker = Waker::from(Arc::clone(task));
+    let cx = &mut Context::from_waker(&waker);
+    assert_eq!(taken(Pin::new(&mut *stream).poll_write(cx, bytes)), bytes.len());
+    Pin::new(stream).poll_flush(cx)
+}
+
+#[test]
+fn what_is_flushed_waits_for_the_end_of_the_turn_if_it_is_small() {
+    with_turns(async {
+        let ((mut stream, sizes), task) = (shared(usize::MAX), Arc::default());
+        for _ in 0..2 {
+            assert!(matches!(send(&mut stream, b"small", &task), Poll::Ready(Ok(()))));
+        }
+        assert_eq!(sizes(&stream), []);
+        yield_now().await;
+        assert_eq!(sizes(&stream), [10]);
+        assert!(matches!(send(&mut stream, b"small", &task), Poll::Ready(Ok(()))));
+        assert!(matches!(send(&mut stream, &[b'x'; SMALL], &task), Poll::Ready(Ok(()))));
+        assert_eq!(sizes(&stream), [10, 5, SMALL], "in order, and what is not small at once");
+        yield_now().await;
+        assert_eq!((sizes(&stream).len(), task.0.load(Relaxed)), (3, 0));
+    });
+    let ((mut stream, sizes), task) = (shared(usize::MAX), Arc::default());
+    assert!(send(&mut stream, b"small", &task).is_ready());
+    assert_eq!(sizes(&stream), [5], "this thread has no turns");
+}
+
+#[test]
+fn what_the_end_of_a_turn_could_not_write_is_told_to_the_task() {
+    with_turns(async {
+        let ((mut stream, sizes), task) = (shared(2), Arc::default());
+        assert!(send(&mut stream, b"small", &task).is_ready());
+        yield_now().await;
+        assert_eq!((sizes(&stream), task.0.load(Relaxed)), (vec![2], 1));
+        assert!(Pin::new(&mut stream).poll_flush(&mut cx()).is_pending(), "the rest is its own");
+    });
+}
+
+#[test]
+fn an_error_at_the_end_of_a_turn_is_that_of_the_next_flush() {
+    with_turns(async {
+        let mut stream = TurnStream::new(Recorder { broken: true, ..Recorder::default() });
+        let task = Arc::default();
+        assert!(send(&mut stream, b"small", &task).is_ready());
+        yield_now().await;
+        assert_eq!(task.0.load(Relaxed), 1);
+        let flushed = Pin::new(&mut stream).poll_flush(&mut cx());
+        assert!(
+            matches!(&flushed, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe),
+            "{flushed:?}"
+        );
+    });
+}
