@@ -37,7 +37,7 @@ pub mod router;
 mod server;
 mod sessions;
 pub mod store;
-mod time_limit;
+pub mod time_limit;
 mod trace;
 mod under_way;
 mod upgrade;

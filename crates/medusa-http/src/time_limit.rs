@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
-/// Polls `work` until it is done, or `limit` is over in which none of the request's body was read. Work that never waits
-/// needs no clock.
-pub(crate) async fn within<T>(
+/// Polls `work` until it is done, or `limit` is over in which `progress`, such as the bytes that were read of a request's body,
+/// has stayed the same. Work that never waits needs no clock.
+pub async fn within<T>(
     work: impl Future<Output = T>,
     limit: Duration,
     progress: Option<&AtomicU64>,

@@ -38,7 +38,7 @@ const LONGEST_KEPT: Duration = Duration::from_mins(2);
 pub(crate) async fn pass_on(
     shared: &Arc<Shared>,
     method: &Method,
-    mut connection: UpstreamConnection,
+    mut connection: Box<UpstreamConnection>,
     answer: http::Response<Incoming>,
     active: ActiveRequest,
 ) -> Result<Response, Fault> {
@@ -140,7 +140,7 @@ async fn collect(
 }
 
 /// Keeps a connection behind a whole answer, if it may have another request.
-fn settle(shared: &Shared, mut connection: UpstreamConnection) -> Result<(), Fault> {
+fn settle(shared: &Shared, mut connection: Box<UpstreamConnection>) -> Result<(), Fault> {
     match connection.settle() {
         Ok(true) => pool::put(connection, shared.options.idle_connections),
         Ok(false) => {}
@@ -155,7 +155,7 @@ fn settle(shared: &Shared, mut connection: UpstreamConnection) -> Result<(), Fau
 struct PassedBody {
     shared: Arc<Shared>,
     /// None when the answer has ended.
-    connection: Option<UpstreamConnection>,
+    connection: Option<Box<UpstreamConnection>>,
     body: Incoming,
     /// The longest silence.
     limit: Option<Duration>,

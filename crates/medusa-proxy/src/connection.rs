@@ -50,13 +50,23 @@ impl UpstreamConnection {
         io: UpstreamIo,
         upstream: &Arc<Upstream>,
         kept_for: Duration,
-    ) -> hyper::Result<Self> {
+    ) -> hyper::Result<Box<Self>> {
         let stream = SharedStream::new(io);
         let handshake = Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream.clone()));
         let (sender, driver) = handshake.await?;
         let upstream = Arc::clone(upstream);
         let (is_over, fault, is_reused, received_before) = Default::default();
-        Ok(Self { sender, driver, is_over, fault, stream, upstream, is_reused, received_before, kept_for })
+        Ok(Box::new(Self {
+            sender,
+            driver,
+            is_over,
+            fault,
+            stream,
+            upstream,
+            is_reused,
+            received_before,
+            kept_for,
+        }))
     }
 
     /// Does what there is to do on the connection.
@@ -75,7 +85,7 @@ impl UpstreamConnection {
         &mut self,
         request: http::Request<SentRequest>,
     ) -> Result<http::Response<Incoming>, Sending> {
-        self.received_before = self.stream.received();
+        self.received_before = self.stream.bytes_read();
         let mut answer = pin!(self.sender.try_send_request(request));
         let (driver, is_over, fault) = (&mut self.driver, &mut self.is_over, &mut self.fault);
         poll_fn(|cx| {
@@ -90,7 +100,7 @@ impl UpstreamConnection {
 
     /// Whether a byte has come since the last request was sent.
     pub(crate) fn has_answered(&self) -> bool {
-        self.stream.received() != self.received_before
+        self.stream.bytes_read() != self.received_before
     }
 
     /// The next piece of an answer's body.

@@ -1,7 +1,7 @@
 //! `medusa.handler.proxy`: which upstream is asked, over which connection, and again if it may be.
 
 use std::any::Any;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,12 +12,12 @@ use http::header::{self, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use hyper::body::Incoming;
 use medusa_fetch::{Fetcher, Task};
+use medusa_http::time_limit::within;
 use medusa_http::{
     Handler, HandlerError, HandlerFuture, Head, PrepareFuture, Request, RequestBody, Response,
 };
 use medusa_proto::status::Status;
 use parking_lot::Mutex;
-use tokio::time::timeout;
 
 use crate::answer;
 use crate::choose::UpstreamSet;
@@ -204,11 +204,13 @@ impl<'p> ProxiedRequest<'p> {
         let idle = if self.needs_new { None } else { pool::take(upstream, !self.is_repeatable) };
         let mut connection = match idle {
             Some(idle) => idle,
-            None => match connect(upstream, names.as_ref(), options.connect_timeout).await {
+            None => match Box::pin(connect(upstream, names.as_ref(), options.connect_timeout)).await {
                 Ok(io) => {
                     upstream.counts.connections.fetch_add(1, Relaxed);
-                    let connection = UpstreamConnection::new(io, upstream, options.keep_alive).await;
-                    connection.map_err(|broken| error(Fault::Ended(Cause::innermost(&broken))))?
+                    let connection = UpstreamConnection::new(io, upstream, options.keep_alive);
+                    Box::pin(connection)
+                        .await
+                        .map_err(|broken| error(Fault::Ended(Cause::innermost(&broken))))?
                 }
                 // Others would be as short of them.
                 Err(fault @ Fault::Descriptors) => return Err(error(fault).into()),
@@ -218,7 +220,7 @@ impl<'p> ProxiedRequest<'p> {
         };
         let active = ActiveRequest::begin(upstream);
         let request = self.request(upstream);
-        let answered = self.in_time(connection.send(request)).await;
+        let answered = self.in_time(pin!(connection.send(request))).await;
         let result = match answered {
             None => Err(Fault::TimedOut(options.timeout)),
             Some(Ok(answer)) => self.read(connection, answer, active).await,
@@ -285,21 +287,13 @@ impl<'p> ProxiedRequest<'p> {
     }
 
     /// What comes of `work` within the time that an answer may take, counted anew whenever the client has sent some of a body.
-    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
-        loop {
-            let read = self.sent.read.get();
-            match timeout(self.shared.options.timeout, work.as_mut()).await {
-                Ok(done) => return Some(done),
-                Err(_elapsed) if self.sent.read.get() != read => {}
-                Err(_elapsed) => return None,
-            }
-        }
+    async fn in_time<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        within(work, self.shared.options.timeout, Some(&self.sent.read)).await
     }
 
     async fn read(
         &self,
-        connection: UpstreamConnection,
+        connection: Box<UpstreamConnection>,
         answer: http::Response<Incoming>,
         active: ActiveRequest,
     ) -> Result<Response, Fault> {
@@ -308,6 +302,6 @@ impl<'p> ProxiedRequest<'p> {
         }
         let passed = answer::pass_on(self.shared, &self.head.method, connection, answer, active);
         let limit: Duration = self.shared.options.timeout;
-        self.in_time(passed).await.unwrap_or(Err(Fault::TimedOut(limit)))
+        self.in_time(pin!(passed)).await.unwrap_or(Err(Fault::TimedOut(limit)))
     }
 }

@@ -39,17 +39,17 @@ struct Pool {
 
 #[derive(Debug)]
 struct IdleConnection {
-    connection: UpstreamConnection,
+    connection: Box<UpstreamConnection>,
     since: Instant,
 }
 
 impl IdleConnection {
-    fn new(connection: UpstreamConnection) -> Self {
+    fn new(connection: Box<UpstreamConnection>) -> Self {
         connection.upstream.counts.idle.fetch_add(1, Relaxed);
         Self { connection, since: Instant::now() }
     }
 
-    fn end(self) -> (UpstreamConnection, Duration) {
+    fn end(self) -> (Box<UpstreamConnection>, Duration) {
         self.connection.upstream.counts.idle.fetch_sub(1, Relaxed);
         (self.connection, self.since.elapsed())
     }
@@ -57,7 +57,7 @@ impl IdleConnection {
 
 /// A connection to `upstream`, if one is idle. With `young`, one that the upstream has hardly begun to think of closing: for
 /// a request that is not to be sent twice.
-pub(crate) fn take(upstream: &Arc<Upstream>, young: bool) -> Option<UpstreamConnection> {
+pub(crate) fn take(upstream: &Arc<Upstream>, young: bool) -> Option<Box<UpstreamConnection>> {
     POOL.with_borrow_mut(|pool| {
         let idle = pool.idle.get_mut(&upstream.key)?;
         loop {
@@ -67,7 +67,7 @@ pub(crate) fn take(upstream: &Arc<Upstream>, young: bool) -> Option<UpstreamConn
             }
             let (mut connection, idle_for) = idle.pop()?.end();
             pool.count -= 1;
-            if idle_for < connection.kept_for && connection.stream.is_quiet() {
+            if idle_for < connection.kept_for && connection.stream.look(|io| io.is_quiet(young)) {
                 connection.is_reused = true;
                 // Whoever opened it may be gone; counts are of who uses it.
                 connection.upstream = Arc::clone(upstream);
@@ -78,7 +78,7 @@ pub(crate) fn take(upstream: &Arc<Upstream>, young: bool) -> Option<UpstreamConn
 }
 
 /// Keeps a connection that may have another request: `most` of one upstream.
-pub(crate) fn put(connection: UpstreamConnection, most: usize) {
+pub(crate) fn put(connection: Box<UpstreamConnection>, most: usize) {
     if most == 0 {
         return;
     }

@@ -1,8 +1,9 @@
 //! A request's body on its way to an upstream: read from the client as fast as the upstream takes it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use medusa_http::{PolledBody, RequestBody, RequestBodyError};
 #[derive(Debug, Default)]
 pub(crate) struct SendState {
     /// The bytes of it that the client has sent.
-    pub(crate) read: Cell<u64>,
+    pub(crate) read: AtomicU64,
     /// The reason why it could not be read to its end: the client is to blame then.
     pub(crate) fault: RefCell<Option<RequestBodyError>>,
 }
@@ -54,7 +55,7 @@ impl Body for SentRequest {
             None => None,
             // What comes behind a body (trailers) is not passed on.
             Some(Ok(frame)) => frame.into_data().ok().map(|chunk| {
-                this.shared.read.set(this.shared.read.get() + chunk.len() as u64);
+                this.shared.read.fetch_add(chunk.len() as u64, Relaxed);
                 Ok(Frame::data(chunk))
             }),
             Some(Err(fault)) => {

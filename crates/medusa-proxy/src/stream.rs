@@ -1,11 +1,10 @@
 //! A connection to an upstream, as bytes.
 
-use std::cell::{Cell, RefCell};
 use std::io;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 
+use medusa_net::cork::TurnStream;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,9 +20,13 @@ pub(crate) enum UpstreamIo {
 }
 
 impl UpstreamIo {
-    /// Whether nothing has come that was not asked for, the end of the connection included. Asks the system, as the event loop
-    /// may not have come to it yet.
-    fn is_quiet(&self) -> bool {
+    /// Whether it is open, and nothing has come that was not asked for: as far as the event loop knows, or, where it must be
+    /// `sure`, as the system says at this instant.
+    pub(crate) fn is_quiet(&self, sure: bool) -> bool {
+        // Where all that came was read in one go, the event loop knows of nothing more.
+        if !sure && self.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending() {
+            return true;
+        }
         let mut byte = [0_u8];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let peeked = match self {
@@ -33,6 +36,14 @@ impl UpstreamIo {
             Self::Tls(tls) => recv(tls.get_ref().0, &mut byte, flags),
         };
         peeked.is_err_and(|error| error == Errno::AGAIN)
+    }
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(tcp) => tcp.poll_read_ready(cx),
+            Self::Unix(unix) => pin!(unix.readable()).poll(cx),
+            Self::Tls(tls) => tls.get_ref().0.poll_read_ready(cx),
+        }
     }
 }
 
@@ -47,51 +58,25 @@ macro_rules! each {
 }
 
 /// A connection that hyper drives, and that can be looked at meanwhile. Clones are the same one.
-#[derive(Debug, Clone)]
-pub(crate) struct SharedStream(Rc<StreamState>);
+pub(crate) type SharedStream = TurnStream<UpstreamIo>;
 
-#[derive(Debug)]
-struct StreamState {
-    io: RefCell<UpstreamIo>,
-    received: Cell<u64>,
-}
-
-impl SharedStream {
-    pub(crate) fn new(io: UpstreamIo) -> Self {
-        Self(Rc::new(StreamState { io: RefCell::new(io), received: Cell::new(0) }))
-    }
-
-    /// The number of bytes that came over it.
-    pub(crate) fn received(&self) -> u64 {
-        self.0.received.get()
-    }
-
-    /// Whether it is open, and nothing has come that was not read.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.0.io.borrow().is_quiet()
-    }
-}
-
-impl AsyncRead for SharedStream {
+impl AsyncRead for UpstreamIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(each!(&mut *self.0.io.borrow_mut(), io => Pin::new(io).poll_read(cx, buf)))?;
-        self.0.received.set(self.0.received.get() + (buf.filled().len() - before) as u64);
-        Poll::Ready(Ok(()))
+        each!(self.get_mut(), io => Pin::new(io).poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for SharedStream {
+impl AsyncWrite for UpstreamIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        each!(&mut *self.0.io.borrow_mut(), io => Pin::new(io).poll_write(cx, bytes))
+        each!(self.get_mut(), io => Pin::new(io).poll_write(cx, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(&mut *self.0.io.borrow_mut(), io => Pin::new(io).poll_flush(cx))
+        each!(self.get_mut(), io => Pin::new(io).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(&mut *self.0.io.borrow_mut(), io => Pin::new(io).poll_shutdown(cx))
+        each!(self.get_mut(), io => Pin::new(io).poll_shutdown(cx))
     }
 
     fn poll_write_vectored(
@@ -99,10 +84,10 @@ impl AsyncWrite for SharedStream {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(&mut *self.0.io.borrow_mut(), io => Pin::new(io).poll_write_vectored(cx, pieces))
+        each!(self.get_mut(), io => Pin::new(io).poll_write_vectored(cx, pieces))
     }
 
     fn is_write_vectored(&self) -> bool {
-        each!(&*self.0.io.borrow(), io => io.is_write_vectored())
+        each!(self, io => io.is_write_vectored())
     }
 }

@@ -91,7 +91,7 @@ impl Asked {
 pub(crate) fn switch(
     shared: &Arc<Shared>,
     asked: &Asked,
-    connection: UpstreamConnection,
+    connection: Box<UpstreamConnection>,
     answer: http::Response<Incoming>,
     active: ActiveRequest,
 ) -> Result<Response, Fault> {
