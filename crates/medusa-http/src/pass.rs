@@ -5,13 +5,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
+use http::StatusCode;
 
 use crate::handler::{Handler, HandlerError, HandlerFuture, short_name};
-use crate::request::{Head, Request};
+use crate::request::{Head, Purpose, Request};
 use crate::response::Response;
 
-/// Has a handler answer. Whoever stands before another calls it by this, so that [traces](crate::Trace) see the other, too.
+/// Has a handler answer. Whoever stands before another calls it by this, so that [traces](crate::Trace) see the other, too, and a
+/// preflight gets no further than to what answers it.
 pub fn pass(handler: &Arc<dyn Handler>, request: Request) -> HandlerFuture<'_> {
+    let Head { preflight, purpose, .. } = *request.head;
+    if preflight && purpose == Purpose::Answer && !handler.answers_preflights() {
+        return Box::pin(std::future::ready(Ok(Response::page(StatusCode::NOT_FOUND))));
+    }
     if request.head.trace.is_none() {
         return handler.handle(request);
     }

@@ -3,6 +3,9 @@
 //!
 //! One is an OPTIONS that asks about another method. So it goes to the mount that would get that request, where
 //! something answers preflights, and not to whatever takes OPTIONS.
+//!
+//! **Invariant:** at a mount that does not take OPTIONS nothing sees it that would act on it: wrappers pass it on, functions and
+//! handlers beside what answers it are left out ([`Head::preflight`]). Any page of any site can have a browser send one.
 
 use http::Method;
 use http::header;

@@ -87,6 +87,9 @@ async fn run(function: &Arc<dyn Handler>, request: Request, way: WayOn) -> Resul
 
 impl Handler for Wrap {
     fn handle(&self, request: Request) -> HandlerFuture<'_> {
+        if request.head.preflight {
+            return pass(&self.inner[1], request);
+        }
         Box::pin(self.answer(request))
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use http::header;
+use http::{Method, StatusCode};
 use medusa_proto::with_causes;
 
 use super::state::{Exchange, RequestSummary};
@@ -35,7 +35,8 @@ pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut
     let host = host.map(without_port);
     let way = preflight(server, head, host);
     match way.unwrap_or_else(|| server.way(&head.method, host, head.uri.path())) {
-        Way::Mount { at, params, tail, .. } => {
+        Way::Mount { at, pattern, params, tail } => {
+            head.preflight = head.method == Method::OPTIONS && !pattern.methods().contains(&Method::OPTIONS);
             head.params = params;
             head.tail = tail;
             exchange.mounted(at);

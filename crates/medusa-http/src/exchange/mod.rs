@@ -74,6 +74,7 @@ pub(crate) async fn exchange(
         user: Finding::default(),
         log: Finding::default(),
         purpose: Purpose::default(),
+        preflight: false,
         listener: Some(connection.conn.listener()),
         trace,
     });

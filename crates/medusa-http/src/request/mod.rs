@@ -82,6 +82,9 @@ pub struct Head {
     pub(crate) log: Finding<Mutex<Option<Arc<dyn Sink>>>>,
     /// What its handler is asked for: an answer, unless a wrapper wants something else of a handler beside the one it stands before.
     pub purpose: Purpose,
+    /// Whether it is a preflight at a mount that does not take OPTIONS: it is there for what answers preflights, and nothing else of
+    /// the mount is to see it.
+    pub preflight: bool,
     /// Where it came; nowhere, if a handler has made it up.
     pub listener: Option<ListenerId>,
     /// What is noted for those who look on; none for nearly all.
@@ -120,6 +123,7 @@ impl Head {
             user: Finding::default(),
             log: Finding::default(),
             purpose: Purpose::default(),
+            preflight: false,
             listener: None,
             trace: None,
         }

@@ -29,7 +29,8 @@ pub(super) const DOC: Item = main_item(
     "(options: CorsOptions, handler: Handler | (req: Request) -> Answer) -> Handler",
     "Wraps a handler: browsers let pages of these origins see what it answers (CORS). A *preflight*, the OPTIONS by \
      which a browser asks first, is answered here, with 204, and gets here whatever methods the mount takes: one \
-     that asks about a PUT goes to the mount that would get the PUT. So this stands outside of what asks for \
+     that asks about a PUT goes to the mount that would get the PUT, where nothing but this sees it, no function before or beside \
+     it either, if the mount does not take OPTIONS. So this stands outside of what asks for \
      credentials, which a preflight has none of. All other requests get to the handler, whatever their origin: see \
      `medusa.handler.csrf` for refusing them. What the handler says of these fields itself is replaced, and a page \
      that the server sends because the handler has failed or took too long has them, too. For WebSockets see `origins` of \

@@ -69,6 +69,32 @@ fn a_preflight_gets_to_the_mount_that_would_get_the_request() {
 }
 
 #[test]
+fn a_preflight_runs_nothing_that_was_mounted_for_other_methods() {
+    let server = start(&Site::script(
+        "
+        web = medusa.http.server { listen = '127.0.0.1:0' }
+        local ran = {}
+        local function runs(name, answer) return function(req) table.insert(ran, name) return answer end end
+        local inside = medusa.handler.cors({ origins = '*', methods = { 'PUT' } }, runs('inside', 'done'))
+        local function wrapper(req, next) table.insert(ran, 'wrapper') return next(req) end
+        local missing = runs('first', { status = 404 })
+        local around = medusa.handler.wrap(wrapper, medusa.handler.first { missing, medusa.handler.wrap(wrapper, inside) })
+        web:mount('PUT /x', medusa.handler.csrf({}, medusa.handler.limit({ rate = 100, key = runs('key', 'k') }, around)))
+        web:mount('/any', medusa.handler.wrap(wrapper, inside))
+        web:mount('GET /ran', function() local all = table.concat(ran, ' ') table.clear(ran) return all end)",
+    ));
+    let mut client = server.connect();
+    let cross_site = [&asks_about("PUT")[..], &[("Sec-Fetch-Site", "cross-site")]].concat();
+    let answer = client.request("OPTIONS", "/x", &cross_site);
+    assert_eq!((answer.status, allowed(&answer)), (204, Some("*")));
+    assert_eq!(client.get("/ran").text(), "");
+    assert_eq!(client.request("PUT", "/x", &[ORIGIN, ("Sec-Fetch-Site", "same-origin")]).text(), "done");
+    assert_eq!(client.get("/ran").text(), "key wrapper first wrapper inside");
+    assert_eq!(client.request("OPTIONS", "/any", &cross_site).status, 204);
+    assert_eq!(client.get("/ran").text(), "wrapper", "its mount takes all methods");
+}
+
+#[test]
 fn answers_say_who_may_see_them() {
     let site = site();
     let server = start(&site);
