@@ -1,7 +1,8 @@
 //! What each wrapper costs a request, in nanoseconds: `cargo run --release -p medusa-http --example wrappers`.
 //!
 //! Each stands before a handler that answers from memory, and is asked for the same request over and over on one thread; what the
-//! handler takes alone is taken off. The least of several rounds counts, so that other work on the machine does not.
+//! handler takes alone is taken off. The least of several rounds counts, so that other work on the machine does not. For `auth`, the
+//! password was right before; for `compress`, the answer is too short to be compressed.
 
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
@@ -10,7 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use medusa_auth::Users;
+use medusa_http::handlers::allow::{AddressFilter, Listed};
+use medusa_http::handlers::auth::{Auth, AuthOptions, Challenge};
+use medusa_http::handlers::compress::Compress;
 use medusa_http::handlers::concurrency::Concurrency;
 use medusa_http::handlers::cors::{Cors, CorsOptions, CorsRules};
 use medusa_http::handlers::csrf::Csrf;
@@ -22,10 +28,16 @@ use medusa_http::handlers::log::Log;
 use medusa_http::handlers::rewrite::{Rewrite, RewriteOptions};
 use medusa_http::handlers::timeout::Timeout;
 use medusa_http::{Handler, HandlerFuture, Head, Request, RequestBody, Response};
+use medusa_proto::access::Peer;
+use medusa_proto::networks::Networks;
 use medusa_proto::status::Status;
 
 const ROUNDS: u32 = 15;
 const REQUESTS: u32 = 200_000;
+
+/// A user, and the credentials of that one.
+const USER: (&str, &str) = ("alice", "$5$medusabench$R2b/PVSc9xhgutjJbBjIrxQd91GKv/rIwDl4CkBgOU1");
+const CREDENTIALS: HeaderValue = HeaderValue::from_static("Basic YWxpY2U6c2VjcmV0");
 
 /// Answers at once.
 #[derive(Debug)]
@@ -53,7 +65,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         intercept: false,
     };
     let prefix = RewriteOptions { strip_prefix: "/app".to_owned(), add_prefix: "/v1".to_owned() };
+    let many = (0..=u8::MAX).step_by(2).map(|third| format!("10.1.{third}.0/24"));
+    let [allowed, denied] =
+        [Networks::parse(many.clone().chain(["192.0.2.7".to_owned()]))?, Networks::parse(many)?]
+            .map(Arc::new);
+    let challenge = Challenge::new(&AuthOptions::default())?;
     let wrappers: Vec<(&str, Arc<dyn Handler>)> = vec![
+        ("allow", Arc::new(AddressFilter::new(fine(), Listed::Allowed, allowed))),
+        ("deny", Arc::new(AddressFilter::new(fine(), Listed::Denied, denied))),
+        ("auth", Arc::new(Auth::new(fine(), Users::of_table([USER])?, challenge))),
+        ("compress", Arc::new(Compress::new(fine()))),
         ("limit", Arc::new(RateLimit::new(vec![fine()], often))),
         ("concurrency", Arc::new(Concurrency::new(fine(), NonZeroU32::MAX))),
         ("timeout", Arc::new(Timeout::new(fine(), Duration::from_secs(30)))),
@@ -105,5 +126,8 @@ fn head() -> Arc<Head> {
     }
     let mut head = Head::new(Method::GET, http::Uri::from_static("/app/page?x=1"));
     head.headers = headers;
+    head.headers.insert(AUTHORIZATION, CREDENTIALS);
+    head.client = Peer::Ip(std::net::Ipv4Addr::new(192, 0, 2, 7).into());
+    head.secure = true;
     head.into()
 }
