@@ -12,6 +12,7 @@ use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use medusa_files::FileStamp;
 use medusa_proto::status::Status;
 use medusa_proto::{hex, with_causes};
 use parking_lot::Mutex;
@@ -20,7 +21,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::failures::Failures;
-use crate::file::{self, FileError, Stamp};
+use crate::file::{self, FileError};
 use crate::hashing::{self, Attempt, EACH, NotHashed, Scope};
 use crate::htpasswd::{self, Htpasswd, MAX_USERS};
 use crate::remembered::{Checks, Seal, seal};
@@ -65,7 +66,7 @@ struct UserFile {
     /// Whose turn it is to look.
     turn: Arc<tokio::sync::Mutex<()>>,
     /// The version that was last looked into, whatever came of it; none if another might look the same.
-    stamp: Mutex<Option<Stamp>>,
+    stamp: Mutex<Option<FileStamp>>,
     /// What is wrong with the version that is there.
     trouble: Mutex<Option<String>>,
     /// Whether one was ever taken.
@@ -359,9 +360,9 @@ impl UserFile {
     }
 
     /// What the file says, and whether others may write it; none if it has not changed.
-    fn read_anew(&self, stamp: &mut Option<Stamp>) -> Result<Option<(Htpasswd, bool)>, UsersError> {
+    fn read_anew(&self, stamp: &mut Option<FileStamp>) -> Result<Option<(Htpasswd, bool)>, UsersError> {
         let known = stamp.take();
-        if known.is_some() && Some(Stamp::now(&self.path)?) == known {
+        if known.is_some() && Some(file::stamp(&self.path)?) == known {
             *stamp = known;
             return Ok(None);
         }

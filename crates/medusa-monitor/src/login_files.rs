@@ -4,12 +4,13 @@
 //! **Invariant:** [`read`] alone opens such a file, and refuses it unless it [is trusted](trust).
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use medusa_files::regular;
 use medusa_proto::with_causes;
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
@@ -178,20 +179,16 @@ fn read(
     path: &Path,
     fit: impl FnOnce(&Metadata) -> Result<(), LoginFileError>,
 ) -> Result<String, LoginFileError> {
-    let error = |source| LoginFileError::Read { path: path.to_owned(), source };
-    // Without NONBLOCK, opening a pipe would wait for its writer.
-    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file = File::options().read(true).custom_flags(flags).open(path).map_err(error)?;
-    let metadata = file.metadata().map_err(error)?;
-    if !metadata.is_file() {
-        return Err(error(io::Error::other("it is no file")));
-    }
+    let error = |source: io::Error| match source.kind() {
+        io::ErrorKind::FileTooLarge => LoginFileError::TooLarge(path.to_owned()),
+        _ => LoginFileError::Read { path: path.to_owned(), source },
+    };
+    let (file, metadata) = regular::open(path).map_err(error)?;
     fit(&metadata)?;
     trust(path, &metadata)?;
     trust_directory(path)?;
-    let mut text = String::new();
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(error)?;
-    if text.len() as u64 > MAX_FILE { Err(LoginFileError::TooLarge(path.to_owned())) } else { Ok(text) }
+    let text = String::from_utf8(regular::read_within(&file, MAX_FILE).map_err(error)?);
+    text.map_err(|no_text| error(io::Error::new(io::ErrorKind::InvalidData, no_text.utf8_error())))
 }
 
 /// The lines, parsed, without comments and empty ones; each by itself, so that one that is wrong costs no others, but for those

@@ -6,16 +6,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use medusa_files::regular;
 use mlua::{Function, Lua, Table, Value};
 use parking_lot::{Mutex, MutexGuard};
-use rustix::fs::OFlags;
 use tokio::sync::Notify;
 
 use crate::chunk::{ScriptFiles, WeakScriptFiles, load, seal};
@@ -199,16 +197,8 @@ pub(crate) fn read_below(root: &Path, relative: &Path) -> Result<String, String>
         return Err(format!("cannot load {shown}: it leads out of {}", root.display()));
     }
     let failed = |error: io::Error| format!("cannot load {shown}: {error}");
-    // Without NONBLOCK, opening a pipe would wait for its writer.
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::options().read(true).custom_flags(flags.bits() as i32).open(&real).map_err(failed)?;
-    let is_file = file.metadata().map_err(failed)?.is_file();
-    let mut text = String::new();
-    // Not by the length in the metadata: the file may grow meanwhile.
-    if !is_file || file.take(MAX_SOURCE + 1).read_to_string(&mut text).map_err(failed)? as u64 > MAX_SOURCE {
-        return Err(format!("cannot load {shown}: it is no file, or larger than {MAX_SOURCE} bytes"));
-    }
-    Ok(text)
+    let contents = regular::read(&real, MAX_SOURCE).map_err(failed)?;
+    String::from_utf8(contents.bytes).map_err(|_no_text| failed(io::Error::other("it is not UTF-8")))
 }
 
 /// The path of `name`, required by the file `from`, both relative to the root.

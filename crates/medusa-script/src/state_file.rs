@@ -5,19 +5,17 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use medusa_files::regular;
 use rustix::fs::OFlags;
 
 /// Opens one to be read, if it is there: a regular file of the server's user, of at most `longest` bytes, and no link.
 pub(crate) fn open(path: &Path, longest: u64) -> io::Result<Option<File>> {
-    // Without NONBLOCK, opening a pipe would wait for its writer.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => file,
+    let (file, meta) = match regular::open_no_link(path) {
+        Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let meta = file.metadata()?;
-    if !meta.is_file() || meta.uid() != rustix::process::geteuid().as_raw() || meta.len() > longest {
+    if meta.uid() != rustix::process::geteuid().as_raw() || meta.len() > longest {
         return Err(io::Error::other("it is no file of this server's, or too long"));
     }
     Ok(Some(file))

@@ -21,6 +21,7 @@ enum Place {
 
 /// Every crate of the workspace. Two crates of one level know nothing of each other; the product wires them.
 const PLACES: &[(&str, Place)] = &[
+    ("medusa-files", Place::Level(0)),
     ("medusa-proto", Place::Level(0)),
     ("medusa-auth", Place::Level(1)),
     ("medusa-net", Place::Level(1)),

@@ -339,11 +339,11 @@ fn a_file_that_cannot_be_used_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let told = |path: &Path| with_causes(&Users::of_file(path).expect_err("no users"));
     assert!(told(&folder.path().join("none")).contains("No such file"));
-    assert!(told(folder.path()).contains("it is no file"));
+    assert!(told(folder.path()).contains("it is not a regular file"));
     let pipe = folder.path().join("pipe");
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("made");
-    assert!(told(&pipe).contains("it is no file"));
+    assert!(told(&pipe).contains("it is not a regular file"));
 }
 
 #[tokio::test]

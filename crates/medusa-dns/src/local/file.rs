@@ -1,33 +1,12 @@
 //! A file that is read again when it has changed.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use medusa_files::FileStamp;
+use medusa_files::regular::{self, Contents};
+
 use crate::DnsError;
-
-/// Tells one state of a file from another: which file it is, its size, and when it was last written or replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileIdentity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl FileIdentity {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
 
 /// A file that is read again when it has changed. It need not exist.
 #[derive(Debug)]
@@ -36,9 +15,9 @@ pub(crate) struct WatchedFile {
     /// The most bytes it may have.
     limit: u64,
     /// What was read.
-    seen: Option<FileIdentity>,
+    seen: Option<FileStamp>,
     /// What was there when it was looked at last.
-    noticed: Option<FileIdentity>,
+    noticed: Option<FileStamp>,
 }
 
 impl WatchedFile {
@@ -64,7 +43,7 @@ impl WatchedFile {
     /// when it is the same at the next look. Else a `resolv.conf` that is written in place would have no servers for a
     /// moment, and take with it what the old ones said.
     pub(crate) fn read_again(&mut self) -> Option<Result<String, DnsError>> {
-        let now = FileIdentity::of(&std::fs::metadata(&self.path).ok()?);
+        let now = FileStamp::from(&std::fs::metadata(&self.path).ok()?);
         let is_settled = self.noticed.replace(now) == Some(now);
         if self.seen == Some(now) || !is_settled {
             return None;
@@ -73,25 +52,19 @@ impl WatchedFile {
         Some(self.load().map(|(text, _)| text))
     }
 
-    fn load(&self) -> Result<(String, Option<FileIdentity>), DnsError> {
-        let failed = |source| DnsError::Read { path: self.path.clone(), source };
-        // Before it is opened, which would wait for whoever writes into a pipe.
-        let metadata = match std::fs::metadata(&self.path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((String::new(), None)),
-            Err(error) => return Err(failed(error)),
+    fn load(&self) -> Result<(String, Option<FileStamp>), DnsError> {
+        let (path, limit) = (self.path.clone(), self.limit);
+        let Contents { bytes, metadata, .. } = match regular::read(&self.path, self.limit) {
+            Ok(contents) => contents,
+            Err(source) => {
+                return match source.kind() {
+                    io::ErrorKind::NotFound => Ok((String::new(), None)),
+                    io::ErrorKind::FileTooLarge => Err(DnsError::TooLarge { path, limit }),
+                    _ => Err(DnsError::Read { path, source }),
+                };
+            }
         };
-        if !metadata.is_file() {
-            return Err(failed(io::Error::other("it is not a file")));
-        }
-        let file = File::open(&self.path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        let mut bytes = Vec::new();
-        file.take(self.limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() as u64 > self.limit {
-            return Err(DnsError::TooLarge { path: self.path.clone(), limit: self.limit });
-        }
-        Ok((String::from_utf8_lossy(&bytes).into_owned(), Some(FileIdentity::of(&metadata))))
+        Ok((String::from_utf8_lossy(&bytes).into_owned(), Some(FileStamp::from(&metadata))))
     }
 }
 

@@ -20,11 +20,12 @@ mod error;
 mod page_path;
 mod publish;
 mod root;
-mod stamp;
 pub(crate) mod tag;
 mod target;
 mod usage;
 mod versions;
+
+pub(crate) use medusa_files::FileStamp;
 
 pub(crate) use draft::Draft;
 pub(crate) use edition::Edition;
@@ -34,6 +35,5 @@ pub(crate) use publish::Current;
 pub use publish::{Store, StoreOptions};
 pub use root::RootError;
 pub(crate) use root::{FRESH, OpenedPath, Root, RootDirectory, Wait};
-pub(crate) use stamp::FileStamp;
 pub(crate) use target::Target;
 pub use versions::Version;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderValue;
+use medusa_files::FileStamp;
 use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors::OpenFile;
 use medusa_proto::with_causes;
@@ -25,7 +26,6 @@ use super::edition::Edition;
 use super::error::StoreError;
 use super::page_path::PagePath;
 use super::root::{Root, RootDirectory, RootError, Wait};
-use super::stamp::FileStamp;
 use super::tag;
 use super::target::KEPT;
 use super::usage::{Reserved, StoreUsage, blocks};

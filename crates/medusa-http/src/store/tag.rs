@@ -16,13 +16,13 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use http::HeaderValue;
+use medusa_files::FileStamp;
 use medusa_proto::hex;
 use parking_lot::{Condvar, Mutex};
 use rustix::fs::fstat;
 use sha1::{Digest as _, Sha1};
 
 use super::root::Wait;
-use super::stamp::FileStamp;
 
 /// The longest file whose content is hashed, in bytes: some 20 ms' work, once. It holds what pages are made of, and most
 /// downloads.

@@ -4,13 +4,11 @@
 //! authority of the user's choice, or of the system's, and must be for the name that was asked for. There is no option to
 //! do without: a log tells who visited what, and whoever can answer a name server could read it.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
+use medusa_files::regular;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -138,15 +136,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, OptionError> {
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, OptionError> {
     /// Ten times the authorities of a system.
     const LIMIT: u64 = 4 * 1024 * 1024;
-    let failed =
-        |source: io::Error| OptionError(format!("cannot read the {what} file {}: {source}", quoted(path)));
-    // Without NONBLOCK, opening a pipe would wait for its writer.
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
-    }
-    let mut bytes = Vec::new();
-    file.take(LIMIT).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    regular::read(path, LIMIT)
+        .map(|contents| contents.bytes)
+        .map_err(|source| OptionError(format!("cannot read the {what} file {}: {source}", quoted(path))))
 }

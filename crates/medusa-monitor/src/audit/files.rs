@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use medusa_files::regular::open_no_link;
 
 use super::chain::{ChainKey, HEAD_LENGTH, Head, KEY_LENGTH};
 use super::check::{Check, Findings, LogLine};
@@ -94,7 +94,7 @@ impl AuditFiles {
         let mut check = Check::new(key, head.as_deref(), anchors);
         for (_, name) in names {
             let path = self.directory.join(&name);
-            let file = open(&path).map_err(unreadable(path.clone()))?;
+            let (file, _) = open_no_link(&path).map_err(unreadable(path.clone()))?;
             check.file(&name, BufReader::new(file), &mut each).map_err(unreadable(path))?;
         }
         Ok(check.finish())
@@ -117,7 +117,9 @@ impl AuditFiles {
 
     /// What is in the head's file, if there is one.
     pub(super) fn head(&self) -> io::Result<Option<Vec<u8>>> {
-        present(open(&self.directory.join(HEAD)))?.map(|file| read_start(file, HEAD_LENGTH)).transpose()
+        present(open_no_link(&self.directory.join(HEAD)))?
+            .map(|(file, _)| read_start(file, HEAD_LENGTH))
+            .transpose()
     }
 }
 
@@ -132,7 +134,7 @@ pub(super) fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 /// `None` if it is no key.
 pub(super) fn read_key(path: &Path) -> io::Result<Option<[u8; KEY_LENGTH]>> {
-    Ok(read_start(open(path)?, KEY_LENGTH)?.try_into().ok())
+    Ok(read_start(open_no_link(path)?.0, KEY_LENGTH)?.try_into().ok())
 }
 
 /// All of a file that should have `length` bytes, and one more if it has more.
@@ -140,11 +142,4 @@ fn read_start(file: File, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(length + 1);
     file.take(length as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Opens a file and nothing else: neither a link, nor a pipe that would be waited for.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
 }

@@ -5,12 +5,12 @@
 //!
 //! These calls block: they belong where a change is prepared, never on a worker.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use medusa_files::regular::{self, Contents};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -19,34 +19,14 @@ use super::error::{FileKind, TlsError};
 /// The most that is read of a file: Debian's bundle of all public authorities has 220 KB, a chain 10.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
-/// The contents of a file.
-pub(super) struct Contents {
-    pub(super) bytes: Vec<u8>,
-    pub(super) metadata: Metadata,
-}
-
 /// Reads a file of which it is known what it should hold.
 pub(super) fn read(kind: FileKind, path: &Path) -> Result<Contents, TlsError> {
-    let failed = |source: io::Error| match source.kind() {
+    regular::read(path, MAX_FILE).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => TlsError::Missing { kind, path: path.into() },
         io::ErrorKind::PermissionDenied => TlsError::NoPermission { kind, path: path.into() },
+        io::ErrorKind::FileTooLarge => TlsError::TooLarge { kind, path: path.into(), limit: MAX_FILE },
         _ => TlsError::Read { kind, path: path.into(), source },
-    };
-    // Opening a pipe would wait for whoever writes to it.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-        return Err(TlsError::Read { kind, path: path.into(), source });
-    }
-    let mut bytes = Vec::new();
-    // Not by the length in the metadata: the file may grow meanwhile.
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(TlsError::TooLarge { kind, path: path.into(), limit: MAX_FILE });
-    }
-    Ok(Contents { bytes, metadata })
+    })
 }
 
 /// The certificates in a file, in their order; at least one.
