@@ -6,13 +6,13 @@
 //! - a version of the file that is not understood takes no effect: what was understood last stays.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use medusa_files::FileStamp;
+use medusa_files::{FileStamp, OwnKind, OwnPath};
 use medusa_proto::status::Status;
 use medusa_proto::{hex, with_causes};
 use parking_lot::Mutex;
@@ -61,7 +61,7 @@ pub struct Users {
 
 #[derive(Debug)]
 struct UserFile {
-    path: PathBuf,
+    path: OwnPath,
     looked: Mutex<Instant>,
     /// Whose turn it is to look.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -142,9 +142,11 @@ impl Users {
     ///
     /// It cannot be read, or a line of it is not understood.
     pub fn of_file(path: &Path) -> Result<Arc<Self>, UsersError> {
+        // Outside of the lock that `made` holds.
+        let own = OwnPath::new(path, OwnKind::Users);
         let users = made(format!("file\0{}", path.as_os_str().as_encoded_bytes().escape_ascii()), || {
             let file = UserFile {
-                path: path.to_owned(),
+                path: own,
                 looked: Mutex::new(Instant::now()),
                 turn: Arc::default(),
                 stamp: Mutex::default(),

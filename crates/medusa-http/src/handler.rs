@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -70,6 +71,11 @@ pub trait Handler: Any + fmt::Debug + Send + Sync {
     /// nothing to go on with.
     fn take_over(&self, _before: &dyn Handler) -> bool {
         false
+    }
+
+    /// The directory whose files it serves or publishes: the Site warns if the server's own lie there. The default has none.
+    fn directory(&self) -> Option<&Path> {
+        None
     }
 
     /// Whether it answers *preflights*, by which browsers ask before they send a request, whatever methods its mount takes. The

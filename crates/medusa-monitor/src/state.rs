@@ -14,6 +14,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use medusa_files::{OwnKind, OwnPath};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -78,7 +79,7 @@ impl std::fmt::Display for Pid {
 /// A state directory this process has for itself, until this is dropped.
 #[derive(Debug)]
 pub struct StateDir {
-    path: PathBuf,
+    path: OwnPath,
     handle: Arc<OwnedFd>,
     lock: File,
 }
@@ -103,7 +104,7 @@ impl StateDir {
             }
             Err(errno) => return Err(error("lock")(errno.into())),
         }
-        let state = Self { path: path.to_owned(), handle: Arc::new(handle), lock };
+        let state = Self { path: OwnPath::new(path, OwnKind::State), handle: Arc::new(handle), lock };
         state.write_pid().map_err(error("write into"))?;
         Ok(state)
     }
@@ -119,8 +120,11 @@ impl StateDir {
     ///
     /// See [`StateError`].
     pub fn bind(&self) -> Result<ControlSocket, StateError> {
-        let error =
-            |source| StateError::Unusable { what: "put a socket into", path: self.path.clone(), source };
+        let error = |source| StateError::Unusable {
+            what: "put a socket into",
+            path: self.path.to_path_buf(),
+            source,
+        };
         self.remove_dead()?;
         let listener = listen(&self.path, self.handle.as_fd()).map_err(|errno| error(errno.into()))?;
         Ok(ControlSocket { listener: UnixListener::from(listener), directory: Arc::clone(&self.handle) })

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
+use medusa_files::{OwnKind, OwnPath};
 use medusa_http::{Handler, HandlerError, HandlerFuture, PrepareFuture, Request, Sessions};
 use medusa_net::Workers;
 use medusa_proto::status::Status;
@@ -37,6 +38,8 @@ pub(crate) struct ScriptHandler {
     /// What the workers tell by whether this handler still lives.
     alive: Option<Arc<()>>,
     sessions: Sessions,
+    /// Its file, where the name does not tell that it is a script.
+    _own: Option<OwnPath>,
 }
 
 impl fmt::Debug for ScriptHandler {
@@ -201,6 +204,8 @@ impl Scripts {
 
     fn add(&self, path: PathBuf, sources: Sources, takes_over: Option<u64>) -> Arc<ScriptHandler> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let is_named = path.extension().is_some_and(|extension| extension == "luau");
+        let own = (!is_named).then(|| OwnPath::new(&sources.root().join(&path), OwnKind::Script));
         let handler = Arc::new(ScriptHandler {
             id: NEXT.fetch_add(1, Relaxed),
             path,
@@ -211,6 +216,7 @@ impl Scripts {
             loaded: AtomicBool::new(false),
             alive: Some(Arc::default()),
             sessions: Sessions::default(),
+            _own: own,
         });
         let mut known = self.known.lock();
         known.retain(|handler| handler.strong_count() > 0);

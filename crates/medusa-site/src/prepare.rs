@@ -1,18 +1,20 @@
 //! Prepare: everything about a draft that can fail, done before anything of it shows.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{error, fmt};
 
+use medusa_files::named_below;
 use medusa_net::{ListenAddr, Listener, Workers};
+use medusa_proto::status::Status;
 use tokio::task::spawn_blocking;
 
 use crate::approval::ApprovalError;
 use crate::diff::Differences;
 use crate::gate::GivenUp;
 use crate::listeners::{Door, SiteListener};
-use crate::object::BoxError;
+use crate::object::{BoxError, Object};
 use crate::part::{Part, PartId, Parts, Place, Prepare, Refusal, Running};
 use crate::pending::Unconfirmed;
 use crate::scope::OutOfScope;
@@ -169,7 +171,29 @@ pub(crate) async fn prepare(
         let prepared = used.object.prepare(matches!(how, Prepare::Trial)).await;
         prepared.map_err(|source| PartError::new(&used.part, &used.origin, PublishStage::Prepare, source))?;
     }
+    for used in new() {
+        tell_own(used).await;
+    }
     Ok(objects)
+}
+
+/// Warns of a handler in whose directory the server's own files lie, as far as they are not hidden by a dot: what they are there for
+/// may be to be served, which they are not, and who may write there may have others in their place.
+async fn tell_own(used: &Used) {
+    let Object::Handler(handler) = &used.object else { return };
+    let Some(directory) = handler.directory().map(Path::to_owned) else { return };
+    let below = spawn_blocking(move || named_below(&directory)).await.unwrap_or_default();
+    let is_hidden = |path: &Path| path.iter().any(|name| name.as_encoded_bytes().starts_with(b"."));
+    let seen = below.iter().filter(|(_, path)| !is_hidden(path));
+    let told: Vec<_> = seen.map(|(kind, path)| format!("{} ({kind})", path.display())).collect();
+    if !told.is_empty() {
+        let (Status { kind, name, .. }, told) = (handler.status(), told.join(", "));
+        tracing::warn!(
+            "{}: the directory of medusa.{kind}, {name}, holds the server's own files, which are not served or published to: {told}; \
+             give it one that has nothing but content",
+            used.origin
+        );
+    }
 }
 
 /// Whether each file is written by one sink only.

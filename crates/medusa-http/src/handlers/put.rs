@@ -9,6 +9,7 @@
 //! [`Files`](super::files::Files) has the new content, with the entity tag that was told. No more than [`WRITERS`] threads are at work
 //! here, however many uploads there are: others on the pool go on.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -203,6 +204,10 @@ impl Put {
 impl Handler for Put {
     fn handle(&self, request: Request) -> HandlerFuture<'_> {
         Box::pin(self.answer(request))
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        Some(self.store.path())
     }
 
     fn status(&self) -> Status {

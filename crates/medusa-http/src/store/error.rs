@@ -31,6 +31,9 @@ pub enum StoreError {
     /// something by them.
     #[error("a symbolic link or another file system is in the way, and neither is written through")]
     Link,
+    /// The server itself reads or writes that: 403.
+    #[error("this is the server's own, and not published to")]
+    Own,
     /// The server's user may not do that: 403.
     #[error("the server may not write there")]
     Denied(#[source] io::Error),
@@ -64,7 +67,7 @@ impl StoreError {
         match self {
             Self::Missing | Self::NoVersion => StatusCode::NOT_FOUND,
             Self::NoParent | Self::Directory | Self::NotEmpty => StatusCode::CONFLICT,
-            Self::NoFile | Self::Link | Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::NoFile | Self::Link | Self::Own | Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
             Self::Quota { .. } | Self::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::TooLong => StatusCode::BAD_REQUEST,

@@ -16,7 +16,7 @@ impl PagePath {
     /// `.well-known`, scripts), what is not UTF-8 or holds a control character or a backslash, and what would be encoded once more
     /// (`%2e`).
     pub fn parse(tail: &str) -> Option<Self> {
-        Self::of(&Target::parse(tail, false)?)
+        Self::of(&Target::parse(tail, false, &[])?)
     }
 
     /// Reads a path as people write it, not encoded.

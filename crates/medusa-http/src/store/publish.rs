@@ -134,7 +134,7 @@ impl Store {
         if path.is_directory() {
             return Err(StoreError::Directory);
         }
-        let root = self.root.to_change()?;
+        let root = self.to_change(path)?;
         let (parent, name) = path.split();
         match root.to_change(parent.as_bytes()) {
             Ok(parent) => check(look(&parent, name)?.as_ref())?,
@@ -155,7 +155,7 @@ impl Store {
         check: Check<'_>,
     ) -> Result<Published, StoreError> {
         draft.sync()?;
-        let root = self.root.to_change()?;
+        let root = self.to_change(path)?;
         let (parent, name) = path.split();
         let parent = match root.to_change(parent.as_bytes()) {
             Err(Errno::NOENT) if options.create_directories => {
@@ -200,7 +200,7 @@ impl Store {
         options: &StoreOptions,
         check: Check<'_>,
     ) -> Result<(), StoreError> {
-        let root = self.root.to_change()?;
+        let root = self.to_change(path)?;
         let (parent, name) = path.split();
         if name.is_empty() {
             return Err(StoreError::Directory);
@@ -259,6 +259,12 @@ impl Store {
         draft.take_mode(&fstat(&content)?)?;
         draft.copy(&content, &self.root)?;
         self.publish(path, draft, &options, &|_| Ok(())).map(drop)
+    }
+
+    /// The directory, to change what is at `path`.
+    fn to_change(&self, path: &PagePath) -> Result<RootDirectory, StoreError> {
+        let root = self.root.to_change()?;
+        if root.is_servers_own(path.path().as_bytes())? { Err(StoreError::Own) } else { Ok(root) }
     }
 
     /// Keeps what is about to be replaced.

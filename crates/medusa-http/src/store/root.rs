@@ -7,6 +7,8 @@
 //! **Invariant:** with [`Wait::Never`] nothing here waits for a disk or a network: the kernel answers from its caches
 //! (`RESOLVE_CACHED`), on file systems whose own `open` does not wait either, or this says [`io::ErrorKind::WouldBlock`].
 //! A worker may call it then.
+//!
+//! **Invariant:** what the server has as its own ([`medusa_files::OwnPath`]) is not there, unless somebody asked for it.
 
 use std::fs::File;
 use std::io;
@@ -15,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use medusa_files::{FileStamp, named_below, suspect};
+use medusa_proto::glob::Glob;
 use parking_lot::Mutex;
 use rustix::fs::{
     Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, accessat, fstat, fstatfs, openat2,
@@ -92,6 +96,8 @@ pub(crate) struct Root {
     path: PathBuf,
     /// The directory below it that is meant instead, if one is.
     owned: Option<OwnedPart>,
+    /// Patterns of what is there although it is the server's own.
+    asked: Arc<[Glob]>,
     /// Whether it is kept at all.
     keeps: bool,
     kept: Arc<Mutex<Option<Arc<OwnedFd>>>>,
@@ -110,6 +116,7 @@ pub(crate) struct RootDirectory {
     fd: Arc<OwnedFd>,
     /// Nothing else than what belongs to this user is there.
     owner: Option<u32>,
+    asked: Arc<[Glob]>,
     wait: Wait,
 }
 
@@ -131,7 +138,7 @@ impl Root {
     pub(crate) fn open(path: &Path, keeps: bool) -> Result<Self, RootError> {
         let unreadable = |source| RootError::Unreadable { path: path.to_owned(), source };
         let path = std::path::absolute(path).map_err(unreadable)?;
-        let root = Self { path, owned: None, keeps, kept: Arc::default() };
+        let root = Self { path, owned: None, asked: Arc::default(), keeps, kept: Arc::default() };
         let directory = root.directory(ResolveFlags::empty()).map_err(|error| match error {
             Errno::NOENT => RootError::Missing(root.path.clone()),
             Errno::NOTDIR => RootError::NotDirectory(root.path.clone()),
@@ -148,7 +155,12 @@ impl Root {
     /// What belongs to the user `owner` in the directory at `path` below `home`: nothing, as long as that is not there.
     pub(crate) fn of_user(home: &Path, path: &Path, owner: u32, keeps: bool) -> Self {
         let owned = Some(OwnedPart { path: path.to_owned(), owner });
-        Self { path: home.to_owned(), owned, keeps, kept: Arc::default() }
+        Self { path: home.to_owned(), owned, asked: Arc::default(), keeps, kept: Arc::default() }
+    }
+
+    /// The same, where what one of these patterns is for is there although it is the server's own.
+    pub(crate) fn asked(self, patterns: &[Glob]) -> Self {
+        Self { asked: patterns.into(), ..self }
     }
 
     /// Checks that the directory can be written to.
@@ -166,7 +178,7 @@ impl Root {
     pub(crate) fn enter(&self, wait: Wait) -> io::Result<Result<RootDirectory, OpenedPath>> {
         let kept = self.kept.lock().clone();
         if let Some(fd) = kept {
-            return Ok(Ok(RootDirectory { fd, owner: self.owner(), wait }));
+            return Ok(Ok(self.entered(fd, wait)));
         }
         let resolve = match wait {
             Wait::Never => ResolveFlags::CACHED,
@@ -179,7 +191,7 @@ impl Root {
                 if self.keeps && wait == Wait::Never {
                     self.keep(Arc::clone(&fd));
                 }
-                Ok(Ok(RootDirectory { fd, owner: self.owner(), wait }))
+                Ok(Ok(self.entered(fd, wait)))
             }
             Err(error) => refusal(error, wait).map(Err),
         }
@@ -188,6 +200,11 @@ impl Root {
     /// The directory that is at the root's path now, to change what is below it. Blocks.
     pub(super) fn to_change(&self) -> Result<RootDirectory, StoreError> {
         self.enter(Wait::ForDisk)?.map_err(|_nothing| StoreError::NoParent)
+    }
+
+    /// Whether something of the server's own lies below the directory at a path. Blocks.
+    pub(super) fn holds_own(&self, path: &str) -> bool {
+        !named_below(&self.path.join(path)).is_empty()
     }
 
     fn keep(&self, fd: Arc<OwnedFd>) {
@@ -208,21 +225,21 @@ impl Root {
         if fstat(&part)?.st_uid == *owner { Ok(part) } else { Err(Errno::NOENT) }
     }
 
-    fn owner(&self) -> Option<u32> {
-        self.owned.as_ref().map(|owned| owned.owner)
+    fn entered(&self, fd: Arc<OwnedFd>, wait: Wait) -> RootDirectory {
+        let owner = self.owned.as_ref().map(|owned| owned.owner);
+        RootDirectory { fd, owner, asked: Arc::clone(&self.asked), wait }
     }
 }
 
 impl RootDirectory {
     /// Opens what is at a path below the root.
     pub(crate) fn look_up(&self, path: &[u8]) -> io::Result<OpenedPath> {
-        let path = if path.is_empty() { b"." } else { path };
         let file = match self.beneath(path, READ) {
             Ok(file) => file,
             Err(error) => return refusal(error, self.wait),
         };
         let stat = fstat(&file)?;
-        if !self.is_owned(&stat) {
+        if !self.is_owned(&stat) || self.is_servers(path, Some(&stat))? {
             return Ok(OpenedPath::Nothing);
         }
         Ok(match FileType::from_raw_mode(stat.st_mode) {
@@ -251,10 +268,34 @@ impl RootDirectory {
     /// Only that to find out would mean to wait.
     pub(crate) fn stat(&self, path: &[u8]) -> io::Result<Option<Stat>> {
         match self.beneath(path, OFlags::PATH | OFlags::CLOEXEC) {
-            Ok(file) => Ok(fstat(file).ok().filter(|stat| self.is_owned(stat))),
+            Ok(file) => match fstat(file) {
+                Ok(stat) if self.is_owned(&stat) && !self.is_servers(path, Some(&stat))? => Ok(Some(stat)),
+                _ => Ok(None),
+            },
             Err(error) if would_block(error, self.wait) => Err(io::ErrorKind::WouldBlock.into()),
             Err(_) => Ok(None),
         }
+    }
+
+    /// Whether what is at a path, or would be, is the server's own. Blocks.
+    pub(super) fn is_servers_own(&self, path: &[u8]) -> io::Result<bool> {
+        let found = self.beneath(path, OFlags::PATH | OFlags::CLOEXEC).and_then(fstat).ok();
+        self.is_servers(path, found.as_ref())
+    }
+
+    /// Whether what was found at a path is the server's own, and nobody asked for it.
+    fn is_servers(&self, path: &[u8], found: Option<&Stat>) -> io::Result<bool> {
+        let identity = |stat: &Stat| FileStamp::from(stat).identity();
+        let Some(suspicion) = suspect(path, found.map(identity)) else { return Ok(false) };
+        if self.asked.iter().any(|pattern| pattern.matches(path)) {
+            return Ok(false);
+        }
+        if self.wait == Wait::Never {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let directory =
+            |end| self.beneath(path.get(..end)?, OFlags::PATH | OFlags::CLOEXEC).and_then(fstat).ok();
+        Ok(suspicion.holds(|end| directory(end).as_ref().map(identity)))
     }
 
     fn is_owned(&self, stat: &Stat) -> bool {
@@ -268,6 +309,7 @@ impl RootDirectory {
     }
 
     fn beneath(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let path = if path.is_empty() { b"." } else { path };
         match self.wait {
             Wait::Never => openat2(self.fd.as_fd(), path, flags, Mode::empty(), BENEATH.union(CACHED)),
             Wait::ForDisk => resolved(&self.fd, path, flags, BENEATH),

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use medusa_proto::glob::Glob;
 use memchr::memchr;
 
 /// The directory of a root that has what is kept of published files; nothing in it is served.
@@ -20,28 +21,33 @@ pub(crate) struct Target<'t> {
 impl<'t> Target<'t> {
     /// Reads the raw rest of a path. `None` for what no request may name: then nothing is there (404).
     ///
-    /// Names that begin with a dot are refused unless `dotfiles`, but for a first segment `.well-known`; scripts always, and
-    /// what is kept of published files.
-    pub(crate) fn parse(tail: &'t str, dotfiles: bool) -> Option<Self> {
+    /// Names that begin with a dot are refused unless `dotfiles`, but for a first segment `.well-known`; scripts, unless one of the
+    /// patterns in `asked` is for the path; what is kept of published files always.
+    pub(crate) fn parse(tail: &'t str, dotfiles: bool, asked: &[Glob]) -> Option<Self> {
         let path = match memchr(b'%', tail.as_bytes()) {
             None => tail.as_bytes().into(),
             Some(_) => decode(tail)?.into(),
         };
         let target = Self { path };
-        target.is_acceptable(dotfiles).then_some(target)
+        target.is_acceptable(dotfiles, asked).then_some(target)
     }
 
     /// Reads a path that is not encoded, by the same rules.
     pub(crate) fn plain(path: &'t str) -> Option<Self> {
         let target = Self { path: path.as_bytes().into() };
-        target.is_acceptable(false).then_some(target)
+        target.is_acceptable(false, &[]).then_some(target)
     }
 
     /// Whether a name may be asked for, as far as it tells. `is_first`: it lies directly below the root. A script of the
-    /// site may lie in what is served, and hold passwords: none is ever shown.
-    pub(crate) fn is_served(name: &[u8], is_first: bool, dotfiles: bool) -> bool {
+    /// site may lie in what is served, and hold passwords: none is shown unless `scripts` says so.
+    pub(crate) fn is_served(
+        name: &[u8],
+        is_first: bool,
+        dotfiles: bool,
+        scripts: impl FnOnce() -> bool,
+    ) -> bool {
         let is_dotfile = name.starts_with(b".") && !(is_first && name == b".well-known");
-        (dotfiles || !is_dotfile) && !is_script(name) && name != KEPT.as_bytes()
+        (dotfiles || !is_dotfile) && name != KEPT.as_bytes() && (!is_script(name) || scripts())
     }
 
     /// Whether a directory is asked for: the path ends with a slash, or is the root.
@@ -53,13 +59,14 @@ impl<'t> Target<'t> {
         Target { path: Cow::Owned(self.path.to_vec()) }
     }
 
-    fn is_acceptable(&self, dotfiles: bool) -> bool {
+    fn is_acceptable(&self, dotfiles: bool, asked: &[Glob]) -> bool {
+        let scripts = || asked.iter().any(|pattern| pattern.matches(&self.path));
         let mut segments = self.path.split(|&byte| byte == b'/').enumerate().peekable();
         while let Some((place, segment)) = segments.next() {
             let acceptable = match segment {
                 b"" => segments.peek().is_none(),
                 b"." | b".." => false,
-                name => Self::is_served(name, place == 0, dotfiles),
+                name => Self::is_served(name, place == 0, dotfiles, scripts),
             };
             if !acceptable {
                 return false;
@@ -95,10 +102,10 @@ fn decode(tail: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::Target;
+    use super::{Glob, Target};
 
     fn parse(tail: &str) -> Option<String> {
-        let target = Target::parse(tail, false)?;
+        let target = Target::parse(tail, false, &[])?;
         Some(String::from_utf8_lossy(&target.path).into_owned())
     }
 
@@ -107,7 +114,7 @@ mod tests {
         assert_eq!(parse("a/b.txt").as_deref(), Some("a/b.txt"));
         assert_eq!(parse("a%20b/c%3F/").as_deref(), Some("a b/c?/"));
         assert_eq!(parse("").as_deref(), Some(""));
-        assert_eq!(Target::parse("%FF", false).map(|target| target.path.into_owned()), Some(vec![0xff]));
+        assert_eq!(Target::parse("%FF", false, &[]).map(|target| target.path.into_owned()), Some(vec![0xff]));
     }
 
     #[test]
@@ -117,7 +124,7 @@ mod tests {
             "a\0",
         ] {
             assert_eq!(parse(tail), None, "{tail:?}");
-            assert!(Target::parse(tail, true).is_none(), "{tail:?}");
+            assert!(Target::parse(tail, true, &[]).is_none(), "{tail:?}");
         }
     }
 
@@ -125,10 +132,10 @@ mod tests {
     fn dotfiles_need_the_option() {
         for tail in [".git/config", "a/.htpasswd", "%2Egit/", "a/.well-known/b", ".well-known/.x"] {
             assert_eq!(parse(tail), None, "{tail:?}");
-            assert!(Target::parse(tail, true).is_some(), "{tail:?}");
+            assert!(Target::parse(tail, true, &[]).is_some(), "{tail:?}");
         }
         for tail in [".medusa-versions/pages/a", "a/.medusa-versions/pages/a", "%2Emedusa-versions/"] {
-            assert!(Target::parse(tail, true).is_none(), "{tail:?}");
+            assert!(Target::parse(tail, true, &[]).is_none(), "{tail:?}");
         }
         assert!(parse(".well-known/acme-challenge/x").is_some());
     }
@@ -136,16 +143,21 @@ mod tests {
     #[test]
     fn a_script_is_no_content_nor_is_its_copy() {
         for name in ["a.luau", "b/A.LuaU", "a.luau.gz", "a.luau~", "a.luau.bak", "a.luau%20", ".luau"] {
-            assert!(Target::parse(name, true).is_none(), "{name}");
+            assert!(Target::parse(name, true, &[]).is_none(), "{name}");
         }
         for name in ["luau", "a.luau2", "metadata-luau.html", "x.luaux.txt"] {
-            assert!(Target::parse(name, true).is_some(), "{name}");
+            assert!(Target::parse(name, true, &[]).is_some(), "{name}");
+        }
+        let asked = [Glob::parse("examples/*.luau").unwrap()];
+        assert!(Target::parse("examples/a.luau", false, &asked).is_some());
+        for name in ["a.luau", "examples/b/a.luau", "examples/.a.luau", "examples/a.luau.gz"] {
+            assert!(Target::parse(name, false, &asked).is_none(), "{name}");
         }
     }
 
     #[test]
     fn a_slash_asks_for_a_directory() {
-        let is_directory = |tail| Target::parse(tail, false).map(|target| target.is_directory());
+        let is_directory = |tail| Target::parse(tail, false, &[]).map(|target| target.is_directory());
         assert_eq!(is_directory(""), Some(true));
         assert_eq!(is_directory("a/"), Some(true));
         assert_eq!(is_directory("a"), Some(false));

@@ -20,9 +20,10 @@ mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use medusa_files::{OwnKind, OwnPath};
 use medusa_proto::status::Status;
 use parking_lot::Mutex;
 
@@ -71,6 +72,8 @@ pub struct FileSink {
     shared: Arc<FileShared>,
     /// Whether the writer runs.
     started: Mutex<bool>,
+    /// The file, known as the server's own from the first look on.
+    own: OnceLock<OwnPath>,
 }
 
 /// The words of the server's own log when it fails, and when it works again.
@@ -80,7 +83,21 @@ impl FileSink {
     /// A sink that will write to `target`. Nothing is opened before [`prepare`](Sink::prepare).
     pub fn new(target: Target, options: Options) -> Self {
         let queue = Arc::new(Queue::new(&target, TOLD, &options.queue));
-        Self { target, options, queue, shared: Arc::default(), started: Mutex::default() }
+        Self {
+            target,
+            options,
+            queue,
+            shared: Arc::default(),
+            started: Mutex::default(),
+            own: OnceLock::new(),
+        }
+    }
+
+    /// Has the file known as the server's own.
+    fn own(&self) {
+        if let Target::Path(path) = &self.target {
+            self.own.get_or_init(|| OwnPath::new(path, OwnKind::Log));
+        }
     }
 
     fn open(&self) -> Result<Opened, SinkError> {
@@ -90,6 +107,7 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn check(&self) -> Result<(), SinkError> {
+        self.own();
         open::check_options(&self.target, &self.options)?;
         open::check(&self.target)
     }
@@ -97,6 +115,7 @@ impl Sink for FileSink {
     fn prepare(&self) -> Result<(), SinkError> {
         let mut started = self.started.lock();
         if !*started {
+            self.own();
             open::check_options(&self.target, &self.options)?;
             let opened = self.open()?;
             self.queue.prepare()?;

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use medusa_files::regular;
+use medusa_files::{OwnKind, OwnPath, regular};
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -37,6 +37,8 @@ const HALF: &str = "a certificate of our own takes two files, that of the certif
 pub(super) struct Secured {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
+    /// Our key.
+    _own: Option<Arc<OwnPath>>,
 }
 
 impl Secured {
@@ -84,7 +86,8 @@ impl Secured {
             }
             _ => return Err(OptionError(HALF.to_owned())),
         };
-        Ok(Self { config: Arc::new(config), name })
+        let own = options.key.as_deref().map(|key| Arc::new(OwnPath::new(key, OwnKind::Key)));
+        Ok(Self { config: Arc::new(config), name, _own: own })
     }
 
     /// A connection yet to shake hands.

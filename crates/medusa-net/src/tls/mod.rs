@@ -25,6 +25,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use medusa_files::{OwnKind, OwnPath};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 
@@ -47,6 +48,8 @@ pub struct Tls {
     names: Arc<[Vec<String>]>,
     warnings: Vec<TlsWarning>,
     digest: [u8; 32],
+    /// Those of its keys.
+    _own: Vec<OwnPath>,
 }
 
 impl fmt::Debug for Tls {
@@ -78,7 +81,9 @@ impl Tls {
         if let (Some(client), Some(authorities)) = (&options.client, &authorities) {
             digests.extend([path_digest(&client.ca), authorities.digest]);
         }
-        Self::new(provider, certificates, authorities, digests.as_flattened())
+        let keys = options.certificates.iter().map(|files| OwnPath::new(&files.key, OwnKind::Key));
+        let own = keys.collect();
+        Ok(Self { _own: own, ..Self::new(provider, certificates, authorities, digests.as_flattened())? })
     }
 
     /// Makes a certificate that no authority has signed, for `localhost`, `127.0.0.1`, `::1`, this machine's name and
@@ -112,7 +117,14 @@ impl Tls {
         let config = config::server(provider, Arc::new(by_name), clients);
         let config = config.map_err(|source| TlsError::Setup { source })?;
         let names = summaries.iter().map(|summary| summary.names.clone()).collect();
-        Ok(Self { config, certificates: summaries, names, warnings, digest: x509::sha256(&[digests]) })
+        Ok(Self {
+            config,
+            certificates: summaries,
+            names,
+            warnings,
+            digest: x509::sha256(&[digests]),
+            _own: Vec::new(),
+        })
     }
 
     /// Warnings about it, as of when it was loaded.

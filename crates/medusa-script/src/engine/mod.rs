@@ -19,6 +19,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use medusa_files::{OwnKind, OwnPath};
 use medusa_monitor::Completion;
 use medusa_monitor::protocol::PublishedInfo;
 use medusa_net::{ListenAddr, Workers};
@@ -375,6 +376,8 @@ fn publish_error(error: &PublishError) -> ScriptError {
 /// The engine's thread.
 struct EngineThread {
     program: Program,
+    /// The script's file.
+    _own: Option<OwnPath>,
     live: Arc<Live>,
     scripts: Arc<Scripts>,
     vms: Rc<MainVms>,
@@ -394,6 +397,8 @@ impl EngineThread {
         let engine = EngineContext::new(&live, program.state.as_deref(), program.handlers.clone());
         let scripts = Scripts::new(live.workers().cloned(), engine);
         let vms = MainVms::new(&live);
+        let is_file = matches!(program.source, ProgramSource::File);
+        let own = is_file.then(|| OwnPath::new(&program.root.join(&program.name), OwnKind::Script));
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             recipes: Recipes::default(),
@@ -402,6 +407,7 @@ impl EngineThread {
             saving: tokio::sync::Mutex::default(),
             session_ended: Arc::default(),
             program,
+            _own: own,
             live,
             scripts: Arc::new(scripts),
             vms,

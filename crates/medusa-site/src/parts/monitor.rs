@@ -8,15 +8,18 @@
 use std::fmt;
 use std::future::ready;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
+use medusa_files::{OwnKind, OwnPath};
 use medusa_monitor::classic::{ClassicIntake, ClassicServer, ClassicSettings};
 use medusa_monitor::ssh::{SshIntake, SshServer, SshSettings};
 use medusa_monitor::{LoginCounters, LoginFileError};
 use medusa_net::{Accept, Conn, ListenAddr, Stream};
 use medusa_proto::status::Status;
+use tokio::task::spawn_blocking;
 
 use crate::draft::{Draft, DraftError};
 use crate::part::{Environment, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal, downcast};
@@ -38,6 +41,9 @@ pub trait FrontEnd: fmt::Debug + Clone + PartialEq + Send + Sync + 'static {
     fn allow(_listen: &ListenAddr) -> Result<(), DraftError> {
         Ok(())
     }
+
+    /// Its files, which nobody is to be served.
+    fn files(&self) -> Vec<(PathBuf, OwnKind)>;
 
     /// Whether its files can be read. Nothing is made.
     fn check(&self) -> impl Future<Output = Result<(), LoginFileError>>;
@@ -77,6 +83,8 @@ pub struct MonitorServer<F: FrontEnd> {
     origin: Arc<str>,
     counters: Arc<LoginCounters>,
     made: OnceLock<Prepared<F>>,
+    /// Its files, from its first preparation on.
+    own: OnceLock<Vec<OwnPath>>,
 }
 
 /// The definition of a server of the monitor.
@@ -103,8 +111,8 @@ impl Draft {
         F::allow(&listen)?;
         let id = PartId { kind: F::KIND, name: name.into() };
         self.check_name(&id)?;
-        let (counters, made) = (Arc::default(), OnceLock::new());
-        self.put(MonitorServer { id: id.clone(), listen, settings, origin, counters, made })?;
+        let (counters, made, own) = (Arc::default(), OnceLock::new(), OnceLock::new());
+        self.put(MonitorServer { id: id.clone(), listen, settings, origin, counters, made, own })?;
         Ok(id)
     }
 }
@@ -131,6 +139,7 @@ impl<F: FrontEnd> Part for MonitorServer<F> {
             origin: Arc::clone(origin),
             counters: Arc::clone(&known.counters),
             made: OnceLock::new(),
+            own: OnceLock::new(),
         })
     }
 
@@ -145,6 +154,12 @@ impl<F: FrontEnd> Part for MonitorServer<F> {
     fn prepare<'a>(&'a self, how: Prepare<'a>) -> Preparing<'a> {
         Box::pin(async move {
             let refused = |source| Refusal { origin: Arc::clone(&self.origin), source: Box::new(source) };
+            if self.own.get().is_none() {
+                let files = self.settings.files();
+                let own = move || files.iter().map(|(path, kind)| OwnPath::new(path, *kind)).collect();
+                // One change is prepared at a time; and it does not panic.
+                let _known = self.own.set(spawn_blocking(own).await.unwrap_or_default());
+            }
             match how {
                 Prepare::Trial => self.settings.check().await.map_err(refused),
                 Prepare::Publish(_) if self.made.get().is_some() => Ok(()),
@@ -205,6 +220,12 @@ impl FrontEnd for SshSettings {
     type Server = SshServer;
     type Intake = SshIntake;
 
+    fn files(&self) -> Vec<(PathBuf, OwnKind)> {
+        let key = self.host_key.iter().map(|path| (path.clone(), OwnKind::Key));
+        let users = self.keys.iter().chain(&self.passwords).map(|path| (path.clone(), OwnKind::Users));
+        key.chain(users).collect()
+    }
+
     fn check(&self) -> impl Future<Output = Result<(), LoginFileError>> {
         self.check()
     }
@@ -245,6 +266,10 @@ impl FrontEnd for ClassicSettings {
     };
     type Server = ClassicServer;
     type Intake = ClassicIntake;
+
+    fn files(&self) -> Vec<(PathBuf, OwnKind)> {
+        vec![(self.password.clone(), OwnKind::Users)]
+    }
 
     fn allow(listen: &ListenAddr) -> Result<(), DraftError> {
         match listen {

@@ -3,6 +3,7 @@
 mod forms;
 mod listings;
 mod options;
+mod own;
 mod pages;
 mod parts;
 mod security;

@@ -76,7 +76,7 @@ impl Files {
     /// `root` is not a directory that can be entered, or an option makes no sense.
     pub fn open(root: &Path, options: FilesOptions) -> Result<Self, FilesError> {
         options.check()?;
-        let root = Root::open(root, options.cache > 0)?;
+        let root = Root::open(root, options.cache > 0)?.asked(&options.serve);
         let cache = Arc::new(Cache::new(options.cache));
         let listings = Listings::default();
         let place = Arc::new(Place { root, options, listings, longest_live: cache.capacity() });
@@ -87,7 +87,7 @@ impl Files {
     /// Serves what belongs to the user `owner` in the directory at `path` below `home`, as long as it is there. `options` were
     /// [checked](FilesOptions::check).
     pub(crate) fn of_user(home: &Path, path: &Path, owner: u32, options: FilesOptions) -> Self {
-        let root = Root::of_user(home, path, owner, options.cache > 0);
+        let root = Root::of_user(home, path, owner, options.cache > 0).asked(&options.serve);
         let cache = Arc::new(Cache::new(options.cache));
         let place = Place { root, options, listings: Listings::default(), longest_live: cache.capacity() };
         Self { place: Arc::new(place), cache }
@@ -111,7 +111,8 @@ impl Files {
         if !matches!(head.method, Method::GET | Method::HEAD) {
             return Ok(Response::method_not_allowed(["GET", "HEAD"]));
         }
-        let Some(target) = Target::parse(head.tail(), self.place.options.dotfiles) else {
+        let FilesOptions { dotfiles, serve, .. } = &self.place.options;
+        let Some(target) = Target::parse(head.tail(), *dotfiles, serve) else {
             return self.nothing(head);
         };
         self.look_up(head, &target, Goal::Asked)
@@ -291,6 +292,10 @@ impl Handler for Files {
             Ok(response) => Box::pin(std::future::ready(Ok(response))),
             Err(waits) => Box::pin(self.wait(request.head, waits)),
         }
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        (!self.place.options.for_pages).then(|| self.root())
     }
 
     fn status(&self) -> Status {

@@ -35,6 +35,11 @@ pub struct FilesOptions {
     /// Whether the files are strangers', such as uploads: only pictures, sound, video and plain text are shown, anything
     /// else is saved, and nothing becomes a page, a script or a style of the site. Default no.
     pub untrusted: bool,
+    /// What is served although it is a script (`*.luau`), or the server itself reads or writes it: users, keys, logs, its state. Patterns
+    /// for paths below the root. Default none.
+    pub serve: Vec<Glob>,
+    /// Whether the server alone asks for files there, by their names, as for the pages of errors. Default no.
+    pub for_pages: bool,
     /// The file below the root that is the page of a 404 answer. Default none: the server's own page.
     pub not_found: Option<String>,
     /// The file below the root that is served, as if it were there, for each path where nothing is: the page of an application
@@ -54,6 +59,8 @@ impl Default for FilesOptions {
             cache_control: Vec::new(),
             clean_urls: false,
             untrusted: false,
+            serve: Vec::new(),
+            for_pages: false,
             not_found: None,
             fallback: None,
         }
@@ -67,6 +74,15 @@ impl FilesOptions {
             Some(name) => Err(FilesError::Index(name.clone())),
             None => Ok(()),
         }
+    }
+
+    /// A pattern for paths below the root.
+    ///
+    /// # Errors
+    ///
+    /// It is none.
+    pub fn pattern(text: &str) -> Result<Glob, FilesError> {
+        Glob::parse(text).map_err(|source| FilesError::Pattern { pattern: text.to_owned(), source })
     }
 
     /// The value of `Cache-Control` for the file at `path`.
@@ -100,8 +116,7 @@ impl CacheRule {
     ///
     /// The pattern or the value is none.
     pub fn new(pattern: &str, value: &str) -> Result<Self, FilesError> {
-        let glob = Glob::parse(pattern)
-            .map_err(|source| FilesError::Pattern { pattern: pattern.to_owned(), source })?;
+        let glob = FilesOptions::pattern(pattern)?;
         match HeaderValue::from_str(value) {
             Ok(value) if !value.is_empty() => Ok(Self { pattern: glob, value }),
             _ => Err(FilesError::CacheControl(value.to_owned())),
@@ -118,7 +133,7 @@ pub enum FilesError {
     /// An index file's name is not one.
     #[error("`{0}` is not the name of an index file; give a name without `/`, as `index.html`")]
     Index(String),
-    /// A pattern of `cache_control` is none.
+    /// A pattern is none.
     #[error("`{pattern}` is not a pattern for paths")]
     Pattern {
         /// The text.

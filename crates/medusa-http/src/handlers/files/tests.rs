@@ -437,7 +437,7 @@ fn a_directory_counts_as_being_read_when_its_client_has_left() {
         let busy = tokio::task::spawn_blocking(move || gate.recv());
         let head = request(Method::GET, "/", &[]).head;
         let view = Box::new(View::of(&head, site.files.options()));
-        let waits = Waits::List { target: Target::parse("", false).unwrap(), view };
+        let waits = Waits::List { target: Target::parse("", false, &[]).unwrap(), view };
         let mut leaves = Box::pin(site.files.wait(head, waits));
         let waits = poll_fn(|cx| Poll::Ready(leaves.as_mut().poll(cx).is_pending())).await;
         assert!(waits, "the only thread is busy");

@@ -134,7 +134,7 @@ fn file_page(lua: &Lua, file: &str) -> mlua::Result<(Arc<dyn Handler>, String)> 
     let name = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
     let name = name.ok_or_else(|| refused("the name must be UTF-8, and not begin with a dot"))?;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let options = FilesOptions { index: Vec::new(), ..FilesOptions::default() };
+    let options = FilesOptions { index: Vec::new(), for_pages: true, ..FilesOptions::default() };
     let real = folder.canonicalize().unwrap_or_else(|_gone| folder.to_owned());
     let key = format!("files\0{}\0{options:?}", real.display());
     let made = context

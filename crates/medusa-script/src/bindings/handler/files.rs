@@ -21,8 +21,10 @@ pub(super) const DOC: Item = main_item(
     "(root: string, options: FilesOptions?) -> Handler",
     "Serves the files below a directory: index files, types, conditional and range requests (several ranges, too), \
           compressed forms, HEAD. The `ETag` of a file of at most 16 MiB is made of its content, of a larger one of its length and \
-          times. Nothing outside the directory is reached, symlinks included, and no `*.luau` file, compressed or an editor's copy \
-          (`a.luau.gz`, `a.luau~`): a script is not content. \
+          times. Nothing outside the directory is reached, symlinks included. Scripts (`*.luau`) are not content, nor is what the server \
+          itself reads and writes: the users of `medusa.auth` and of the monitor, private keys, logs, its state. They are not there, nor are \
+          their copies (`a.luau.gz`, `users~`, `access.log.2026-11-23`), unless `serve` names them; where some lie in the directory, the \
+          log and `medusa check` say so. \
           The path below the mount names the file.",
 );
 
@@ -89,6 +91,12 @@ pub(super) const OPTIONS: Class = Class {
              `a.png`. Default false.",
         ),
         main_item(
+            "serve",
+            "string | { string } | nil",
+            "What is served although it is a script or the server's own: patterns as for `cache_control`, `\"examples/*.luau\"` or \
+             `{ \"access.log\", \"access.log.*\" }`. Default nil: nothing of that.",
+        ),
+        main_item(
             "not_found",
             "string?",
             "A file below `root` that is the page of 404 answers: `\"404.html\"`. It must be there. Default nil: the \
@@ -112,6 +120,15 @@ pub(super) fn files(lua: &Lua, (root, options): (Value, Value)) -> mlua::Result<
     let root = context.path(&root);
     // By the real path: a symlink that was turned elsewhere makes another handler at the next reload.
     let real = root.canonicalize().unwrap_or_else(|_missing| root.clone());
+    let is_state = context
+        .state
+        .as_deref()
+        .is_some_and(|state| state.canonicalize().is_ok_and(|state| real.starts_with(state)));
+    if is_state && options.serve.is_empty() {
+        let told =
+            "the server's state is in there, and keys are among it; say what of it is to be served: `serve`";
+        return Err(fail(lua, format!("{FUNCTION}: `{}`: {told}", root.display())));
+    }
     let key = format!("files\0{}\0{options:?}", real.display());
     let made = context
         .interner(lua)
@@ -125,7 +142,7 @@ pub(super) fn read(lua: &Lua, function: &'static str, options: Value) -> mlua::R
     let default = FilesOptions::default();
     // In the order of the reference, in which an unknown option is told which there are.
     let index = match given.get("index", "a string or a list of strings")? {
-        Some(index) => Some(names(lua, function, index)?),
+        Some(index) => Some(names(lua, function, "index", MAX_NAMES, index)?),
         None => None,
     };
     let listing = given.get("listing", "a boolean")?.unwrap_or(default.listing);
@@ -138,6 +155,15 @@ pub(super) fn read(lua: &Lua, function: &'static str, options: Value) -> mlua::R
     };
     let clean_urls = given.get("clean_urls", "a boolean")?.unwrap_or(default.clean_urls);
     let untrusted = given.get("untrusted", "a boolean")?.unwrap_or(default.untrusted);
+    let serve = match given.get("serve", "a string or a list of strings")? {
+        Some(patterns) => names(lua, function, "serve", MAX_RULES, patterns)?,
+        None => Vec::new(),
+    };
+    let serve = serve.iter().map(|pattern| {
+        FilesOptions::pattern(pattern)
+            .map_err(|error| fail(lua, format!("{function}: `serve`: {}", with_causes(&error))))
+    });
+    let serve = serve.collect::<mlua::Result<Vec<_>>>()?;
     let usual_index = if untrusted { Vec::new() } else { default.index };
     let options = FilesOptions {
         index: index.unwrap_or(usual_index),
@@ -148,6 +174,8 @@ pub(super) fn read(lua: &Lua, function: &'static str, options: Value) -> mlua::R
         cache_control,
         clean_urls,
         untrusted,
+        serve,
+        for_pages: false,
         not_found: given.get("not_found", "a string")?,
         fallback: given.get("fallback", "a string")?,
         cache: default.cache,
@@ -162,14 +190,15 @@ const MAX_NAMES: usize = 16;
 /// The most rules for `Cache-Control`: each file that is looked up is held against them.
 const MAX_RULES: usize = 256;
 
-fn names(lua: &Lua, function: &str, index: Value) -> mlua::Result<Vec<String>> {
+/// The strings of an option, which is one or a list of at most so many.
+fn names(lua: &Lua, function: &str, option: &str, most: usize, given: Value) -> mlua::Result<Vec<String>> {
     let wrong = |value: &Value| {
         let value = show(value);
-        fail(lua, format!("{function}: `index` must be a string or a list of strings, not {value}"))
+        fail(lua, format!("{function}: `{option}` must be a string or a list of strings, not {value}"))
     };
-    match index {
+    match given {
         Value::String(name) => Ok(vec![name.to_string_lossy()]),
-        Value::Table(names) => (list(lua, format!("{function}: `index`"), &names, MAX_NAMES)?.into_iter())
+        Value::Table(names) => (list(lua, format!("{function}: `{option}`"), &names, most)?.into_iter())
             .map(|name| match name {
                 Value::String(name) => Ok(name.to_string_lossy()),
                 other => Err(wrong(&other)),

@@ -275,7 +275,7 @@ mod tests {
             let head = request(Method::GET, target, &[]).head;
             let loaded = files
                 .place
-                .list(&Target::parse(head.tail(), false).unwrap(), View::of(&head, files.options()))
+                .list(&Target::parse(head.tail(), false, &[]).unwrap(), View::of(&head, files.options()))
                 .unwrap();
             let Loaded::Listing(page) = loaded else { panic!("{target} is a directory") };
             page

@@ -68,7 +68,7 @@ pub(super) struct Page {
 
 impl Listing {
     /// Reads the directory `found`, which is at `path` below the root. Blocks.
-    fn read(root: &RootDirectory, path: &[u8], found: OwnedFd, dotfiles: bool) -> io::Result<Self> {
+    fn read(root: &RootDirectory, path: &[u8], found: OwnedFd, options: &FilesOptions) -> io::Result<Self> {
         let (read, now, edition) = (Instant::now(), SystemTime::now(), Edition::now());
         let before = FileStamp::from(&fstat(&found)?);
         let mut listing =
@@ -77,7 +77,11 @@ impl Listing {
         while let Some(found) = names.read() {
             let found = found?;
             let name = found.file_name().to_bytes();
-            if matches!(name, b"." | b"..") || !Target::is_served(name, path.is_empty(), dotfiles) {
+            let below = || [path, name].concat();
+            let scripts = || options.serve.iter().any(|pattern| pattern.matches(&below()));
+            if matches!(name, b"." | b"..")
+                || !Target::is_served(name, path.is_empty(), options.dotfiles, scripts)
+            {
                 continue;
             }
             if listing.entries.len() == MOST || read.elapsed() > LONGEST {
@@ -85,7 +89,7 @@ impl Listing {
                 break;
             }
             // By the same way as a request: a link that leads out of the root is not there.
-            if let Some(stat) = root.stat(&[path, name].concat())? {
+            if let Some(stat) = root.stat(&below())? {
                 listing.entries.extend(ListingEntry::new(name, &stat));
             }
         }
@@ -158,7 +162,7 @@ impl Listings {
             None => match root.look_up(path)? {
                 OpenedPath::Directory(found) => {
                     self.count();
-                    Arc::new(Listing::read(root, path, found, options.dotfiles)?)
+                    Arc::new(Listing::read(root, path, found, options)?)
                 }
                 other => return Ok(Err(other)),
             },
