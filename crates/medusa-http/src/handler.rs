@@ -13,6 +13,7 @@ use medusa_proto::status::Status;
 
 use crate::request::{Head, Request, RequestBodyError};
 use crate::response::Response;
+use crate::sessions::Sessions;
 
 /// The future that [`Handler::handle`] returns. Not `Send`: a request lives and dies on one worker.
 pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Result<Response, HandlerError>> + 'a>>;
@@ -100,8 +101,14 @@ pub trait Handler: Any + fmt::Debug + Send + Sync {
         self.around(inner)
     }
 
-    /// A Site without this handler has been published. Requests under way finish with it; what would go on for hours (a
-    /// `WebSocket`) is to be ended. A handler that is published again is prepared again first. The default has nothing
+    /// The sessions that it has open: the Site ends them when it has the handler no more, and lets new ones go on when it has it again.
+    /// The default has none.
+    fn sessions(&self) -> Option<&Sessions> {
+        None
+    }
+
+    /// A Site without this handler has been published. Requests under way finish with it; what would go on for hours, and is none of
+    /// its [sessions](Self::sessions), is to be ended. A handler that is published again is prepared again first. The default has nothing
     /// to end.
     fn retire(&self) {}
 

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use medusa_fetch::{Fetcher, Task};
 use medusa_http::time_limit::within;
 use medusa_http::{
-    Handler, HandlerError, HandlerFuture, Head, PrepareFuture, Request, RequestBody, Response,
+    Handler, HandlerError, HandlerFuture, Head, PrepareFuture, Request, RequestBody, Response, Sessions,
 };
 use medusa_proto::status::Status;
 use parking_lot::Mutex;
@@ -93,7 +93,6 @@ impl Proxy {
                 }
             }
         }
-        shared.sessions.resume();
         Ok(())
     }
 }
@@ -119,9 +118,12 @@ impl Handler for Proxy {
         true
     }
 
+    fn sessions(&self) -> Option<&Sessions> {
+        Some(&self.shared.sessions)
+    }
+
     fn retire(&self) {
         drop(self.watching.lock().take());
-        self.shared.sessions.end();
     }
 
     fn status(&self) -> Status {

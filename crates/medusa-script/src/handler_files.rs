@@ -102,7 +102,6 @@ impl Handler for ScriptHandler {
 
     fn prepare(&self) -> PrepareFuture<'_> {
         Box::pin(async move {
-            self.sessions.resume();
             if !self.loaded.load(Relaxed) {
                 self.load().await?;
                 self.loaded.store(true, Relaxed);
@@ -111,8 +110,8 @@ impl Handler for ScriptHandler {
         })
     }
 
-    fn retire(&self) {
-        self.sessions.end();
+    fn sessions(&self) -> Option<&Sessions> {
+        Some(&self.sessions)
     }
 
     fn status(&self) -> Status {

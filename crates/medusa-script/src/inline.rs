@@ -11,9 +11,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, StatusCode};
 use medusa_http::websocket::Accepted;
-use medusa_http::{
-    BodyError, Handler, HandlerError, HandlerFuture, PrepareFuture, Request, Response, Sessions, holder,
-};
+use medusa_http::{BodyError, Handler, HandlerError, HandlerFuture, Request, Response, Sessions, holder};
 use medusa_net::clients::{ClientEntry, ClientPrefix, ClientTable};
 use medusa_proto::status::Status;
 use parking_lot::Mutex;
@@ -184,13 +182,8 @@ impl Handler for InlineHandler {
         Box::pin(async move { self.run(request, None).await?.own() })
     }
 
-    fn prepare(&self) -> PrepareFuture<'_> {
-        self.sessions.resume();
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn retire(&self) {
-        self.sessions.end();
+    fn sessions(&self) -> Option<&Sessions> {
+        Some(&self.sessions)
     }
 
     fn status(&self) -> Status {

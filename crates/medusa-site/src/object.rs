@@ -70,7 +70,10 @@ impl Object {
     /// A trial leaves no trace.
     pub(crate) async fn prepare(&self, is_trial: bool) -> Result<(), BoxError> {
         match self {
-            Self::Handler(handler) => Ok(handler.prepare().await?),
+            Self::Handler(handler) => {
+                handler.sessions().inspect(|sessions| sessions.resume());
+                Ok(handler.prepare().await?)
+            }
             Self::Sink(sink) => {
                 let sink = Arc::clone(sink);
                 let prepared = spawn_blocking(move || if is_trial { sink.check() } else { sink.prepare() });
@@ -85,6 +88,7 @@ impl Object {
     /// Ends what would go on although no Site has it any more. The others end when nobody holds them.
     pub(crate) fn retire(&self) {
         if let Self::Handler(handler) = self {
+            handler.sessions().inspect(|sessions| sessions.end());
             handler.retire();
         }
     }

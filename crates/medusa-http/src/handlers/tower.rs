@@ -23,7 +23,7 @@ use medusa_proto::status::Status;
 use tower_service::Service;
 
 use crate::body::BodyError;
-use crate::handler::{Handler, HandlerError, HandlerFuture, PrepareFuture};
+use crate::handler::{Handler, HandlerError, HandlerFuture};
 use crate::request::{Head, PolledBody, Request, RequestBodyError};
 use crate::response::Response;
 use crate::sessions::Sessions;
@@ -146,13 +146,8 @@ where
         Box::pin(self.answer(request))
     }
 
-    fn prepare(&self) -> PrepareFuture<'_> {
-        self.sessions.resume();
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn retire(&self) {
-        self.sessions.end();
+    fn sessions(&self) -> Option<&Sessions> {
+        Some(&self.sessions)
     }
 
     fn status(&self) -> Status {
