@@ -3,7 +3,8 @@
 //!
 //! **Invariants:** the file is written by one task, in the order of publication, and never held up for. What cannot be read of it
 //! is as if it had never been; it is read only if it is this server's own. No number is given twice, also where lines could not be
-//! written or read: the last one stands in a file of its own, which needs no room on a full disk.
+//! written or read: the last one stands in a file of its own, which needs no room on a full disk. It is written once the generation is
+//! published, for no publication waits for a disk: who kills the server within the milliseconds between has one given again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
