@@ -97,6 +97,20 @@ impl Server {
     }
 }
 
+impl Server {
+    /// The methods by which a request for a path gets to another mount than that one: what a handler knows nothing of that says which
+    /// methods there are.
+    pub(crate) fn methods_elsewhere(&self, at: u32, host: Option<&str>, path: &str) -> Vec<String> {
+        let named = self.router.methods(host, path);
+        let goes_elsewhere = |name: &&str| {
+            Method::from_bytes(name.as_bytes()).is_ok_and(
+                |method| matches!(self.way(&method, host, path), Way::Mount { at: other, .. } if other != at),
+            )
+        };
+        named.iter().filter(goes_elsewhere).map(str::to_owned).collect()
+    }
+}
+
 impl fmt::Display for Way<'_> {
     /// `answered by GET /api/`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use medusa_proto::with_causes;
 
 use super::state::{Exchange, RequestSummary};
@@ -30,9 +30,7 @@ struct HandlerTookTooLong(u32);
 
 pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut Exchange) -> Response {
     let head = Arc::make_mut(&mut request.head); // nobody else has it yet
-    let host = head.uri.authority().map(http::uri::Authority::as_str);
-    let host = host.or_else(|| head.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
-    let host = host.map(without_port);
+    let host = host(head);
     let way = preflight(server, head, host);
     match way.unwrap_or_else(|| server.way(&head.method, host, head.uri.path())) {
         Way::Mount { at, pattern, params, tail } => {
@@ -44,7 +42,12 @@ pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut
             if let Some(limit) = mount.body {
                 request.body.set_limit(limit);
             }
-            handle(server, mount, request, exchange).await
+            let asked = Arc::clone(&request.head);
+            let mut response = handle(server, mount, request, exchange).await;
+            if response.status == StatusCode::METHOD_NOT_ALLOWED || asked.method == Method::OPTIONS {
+                allow_all(server, at, &asked, &mut response);
+            }
+            response
         }
         Way::Redirect(mut location) => {
             if let Some(query) = head.uri.query() {
@@ -60,6 +63,33 @@ pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut
             }
             if closes { response.with(header::CONNECTION, CLOSE) } else { response }
         }
+    }
+}
+
+/// The host that is asked, without its port.
+fn host(head: &Head) -> Option<&str> {
+    let host = head.uri.authority().map(http::uri::Authority::as_str);
+    let host = host.or_else(|| head.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
+    host.map(without_port)
+}
+
+/// Where a handler says which methods there are, adds those of other mounts, of which it knows nothing
+/// ([RFC 9110 §10.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.1)).
+fn allow_all(server: &Server, at: u32, head: &Head, response: &mut Response) {
+    let mut given = response.headers.get_all(header::ALLOW).iter();
+    let (Some(told), None) = (given.next().and_then(|told| told.to_str().ok()), given.next()) else { return };
+    let told = told.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let mut all: Vec<_> = told.map(str::to_owned).collect();
+    let known = all.len();
+    for name in server.methods_elsewhere(at, host(head), head.path()) {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    if all.len() > known
+        && let Ok(all) = HeaderValue::try_from(all.join(", "))
+    {
+        response.headers.insert(header::ALLOW, all);
     }
 }
 

@@ -168,6 +168,12 @@ impl<T> Router<T> {
 
     /// No mount takes the request: tells whether one would with another method.
     fn refuse(&self, host: Option<&str>, path: &str) -> Route<'_, T> {
+        let allowed = self.methods(host, path);
+        if allowed.is_empty() { Route::NotFound } else { Route::MethodNotAllowed(allowed) }
+    }
+
+    /// The methods that mounts take whose patterns match a path that is clean.
+    pub fn methods(&self, host: Option<&str>, path: &str) -> Methods {
         let mut allowed = Methods::default();
         self.walk(host, path, |leaf, matched| {
             for (pattern, _) in self.matching(leaf, matched) {
@@ -175,7 +181,7 @@ impl<T> Router<T> {
             }
             ControlFlow::<()>::Continue(())
         });
-        if allowed.is_empty() { Route::NotFound } else { Route::MethodNotAllowed(allowed) }
+        allowed
     }
 
     fn walk<B>(

@@ -64,6 +64,26 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
+fn what_may_be_done_is_told_of_all_mounts() {
+    let site = open("{}");
+    site.write(
+        "site.luau",
+        site.read("site.luau")
+            + "\nweb:mount('/page', function() return { status = 405, headers = { Allow = 'BREW, GET' } } end)",
+    );
+    let server = start(&site);
+    let mut client = server.connect();
+    for (method, path, status, allow) in [
+        ("OPTIONS", "/index.html", 204, "GET, HEAD, OPTIONS, PUT, DELETE"),
+        ("PATCH", "/index.html", 405, "GET, HEAD, PUT, DELETE"),
+        ("GET", "/page", 405, "BREW, GET"),
+    ] {
+        let answer = client.request(method, path, &[]);
+        assert_eq!((answer.status, answer.header("allow")), (status, Some(allow)), "{method} {path}");
+    }
+}
+
+#[test]
 fn the_example_publishes_pages_of_those_with_a_password() {
     let (site, server) = example();
     let mut client = server.connect();
