@@ -3,12 +3,14 @@
 //! Invariant: every authority in the file is one that certificates are checked against; a file that can be understood in
 //! part only is refused, where leaving out the rest would turn clients away for no reason that anyone can see.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 
 use super::error::{FileKind, TlsError};
 use super::options::ClientAuth;
@@ -17,8 +19,10 @@ use super::{files, x509};
 /// The authorities of a listener.
 pub(super) struct Authorities {
     roots: RootCertStore,
+    /// What they have taken back, if that is known, and the file that says so.
+    revoked: Option<(PathBuf, Vec<CertificateRevocationListDer<'static>>)>,
     required: bool,
-    /// The hash of what was in the file and what was asked for.
+    /// The hash of what was in the files and what was asked for.
     pub(super) digest: [u8; 32],
 }
 
@@ -36,8 +40,15 @@ impl Authorities {
             })?;
         }
         let required: &[u8] = if client.required { b"required" } else { b"optional" };
-        let digest = x509::sha256(&[&x509::sha256(&[&file.bytes]), required]);
-        Ok(Self { roots, required: client.required, digest })
+        let mut digests = vec![x509::sha256(&[&file.bytes]), x509::sha256(&[required])];
+        let mut revoked = None;
+        if let Some(path) = &client.revoked {
+            let file = files::read(FileKind::Crl, path)?;
+            digests.extend([super::path_digest(path), x509::sha256(&[&file.bytes])]);
+            revoked = Some((path.clone(), files::crls(path, &file.bytes)?));
+        }
+        let digest = x509::sha256(&[digests.as_flattened()]);
+        Ok(Self { roots, revoked, required: client.required, digest })
     }
 
     /// The verifier that checks certificates against them.
@@ -46,8 +57,17 @@ impl Authorities {
         provider: Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots), provider);
-        let builder = if self.required { builder } else { builder.allow_unauthenticated() };
-        let refused = |error: rustls::server::VerifierBuilderError| rustls::Error::General(error.to_string());
-        builder.build().map_err(|error| TlsError::Setup { source: refused(error) })
+        let mut builder = if self.required { builder } else { builder.allow_unauthenticated() };
+        let mut path = None;
+        if let Some((file, revoked)) = self.revoked {
+            builder = builder.with_crls(revoked);
+            path = Some(file);
+        }
+        builder.build().map_err(|error| match (error, path) {
+            (VerifierBuilderError::InvalidCrl(error), Some(path)) => {
+                TlsError::BadCrl { path, reason: rustls::Error::from(error).to_string() }
+            }
+            (error, _) => TlsError::Setup { source: rustls::Error::General(error.to_string()) },
+        })
     }
 }

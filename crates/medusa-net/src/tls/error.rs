@@ -16,6 +16,8 @@ pub enum FileKind {
     Key,
     /// The authorities of client certificates.
     ClientCa,
+    /// What they have taken back.
+    Crl,
 }
 
 impl fmt::Display for FileKind {
@@ -24,6 +26,7 @@ impl fmt::Display for FileKind {
             Self::Certificate => "certificate",
             Self::Key => "key",
             Self::ClientCa => "client CA",
+            Self::Crl => "revocation list",
         })
     }
 }
@@ -73,7 +76,7 @@ pub enum TlsError {
     /// It is binary.
     #[error(
         "the {kind} file {path} is not PEM; if it is DER, convert it with `openssl {command} -inform DER -in {path} -out NEW.pem`",
-        command = if *.kind == FileKind::Key { "pkey" } else { "x509" }, path = .path.display()
+        command = match .kind { FileKind::Key => "pkey", FileKind::Crl => "crl", _ => "x509" }, path = .path.display()
     )]
     NotPem {
         /// What it is for.
@@ -98,6 +101,20 @@ pub enum TlsError {
         kind: FileKind,
         /// The file.
         path: PathBuf,
+    },
+    /// It is PEM without a revocation list.
+    #[error("the revocation list file {path} holds no list, which begins with -----BEGIN X509 CRL-----", path = .path.display())]
+    NoCrl {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A revocation list is of no use.
+    #[error("a list in the revocation list file {path} can not be used: {reason}", path = .path.display())]
+    BadCrl {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// It is PEM without a private key.
     #[error("the key file {path} holds no private key, which begins with -----BEGIN PRIVATE KEY----- or the like", path = .path.display())]

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use medusa_files::regular::{self, Contents};
 use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::error::{FileKind, TlsError};
 
@@ -44,6 +44,23 @@ pub(super) fn certificates(
         TlsError::NoCertificate { kind, path: path.into() }
     } else {
         not_pem(kind, path, bytes)
+    })
+}
+
+/// The revocation lists in a file; at least one.
+pub(super) fn crls(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let all: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
+    let all = all.map_err(|error| damaged(FileKind::Crl, path, &error))?;
+    if !all.is_empty() {
+        return Ok(all);
+    }
+    Err(if is_pem(bytes) {
+        TlsError::NoCrl { path: path.into() }
+    } else {
+        not_pem(FileKind::Crl, path, bytes)
     })
 }
 

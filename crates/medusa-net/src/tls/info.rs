@@ -52,7 +52,9 @@ pub struct ClientCert {
     /// The subject, written as in RFC 4514: `CN=Alice,O=Example`. Compare the whole of it, or [`sans`](Self::sans): a part
     /// may occur in a name that is another's.
     pub subject: String,
-    /// The issuer, written likewise.
+    /// The one common name in the subject, as it is; none where there are several, for they would be whoever one likes.
+    pub common_name: Option<String>,
+    /// The issuer, written like the subject.
     pub issuer: String,
     /// Its number, in hexadecimal: `01AB`. No two certificates of an issuer have the same.
     pub serial: String,
@@ -70,6 +72,7 @@ impl ClientCert {
         let certificate = x509::parse(der)?;
         Ok(Self {
             subject: x509::distinguished_name(certificate.subject()),
+            common_name: x509::common_name(certificate.subject()),
             issuer: x509::distinguished_name(certificate.issuer()),
             serial: x509::serial(&certificate),
             sans: x509::alternative_names(&certificate),

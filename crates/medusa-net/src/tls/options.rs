@@ -29,6 +29,9 @@ pub struct CertificateFiles {
 pub struct ClientAuth {
     /// The certificate authorities whose certificates are accepted, PEM.
     pub ca: PathBuf,
+    /// Certificates that are taken back: lists of their authorities, PEM. With one, each authority must have its list here, or none of its
+    /// certificates is accepted.
+    pub revoked: Option<PathBuf>,
     /// Whether a client without a certificate is turned away. If not, it is served, and a handler sees that it has none. A
     /// certificate that is not valid is turned away either way.
     pub required: bool,

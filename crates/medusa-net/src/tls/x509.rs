@@ -117,6 +117,13 @@ pub(super) fn distinguished_name(name: &X509Name<'_>) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
+/// The common name of a subject that has one, and no more.
+pub(super) fn common_name(name: &X509Name<'_>) -> Option<String> {
+    let mut all = name.iter_common_name();
+    let first = all.next()?;
+    if all.next().is_some() { None } else { text(first.attr_value()).map(Cow::into_owned) }
+}
+
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let oid = attribute.attr_type().to_id_string();
     let value = attribute.attr_value();

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use medusa_net::tls::{CertificateFiles, ClientAuth, Tls, TlsOptions};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
@@ -101,9 +102,28 @@ impl Authority {
         self.folder.path()
     }
 
+    /// The list of certificates of this authority that are taken back, by their numbers.
+    pub(crate) fn revoked(&self, serials: &[&[u8]]) -> String {
+        let revoked = |serial: &&[u8]| RevokedCertParams {
+            serial_number: serial.to_vec().into(),
+            revocation_time: (SystemTime::now() - DAY).into(),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: (SystemTime::now() - DAY).into(),
+            next_update: (SystemTime::now() + DAY).into(),
+            crl_number: vec![1].into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).and_then(|list| list.pem()).expect("a list")
+    }
+
     /// Asking clients for certificates of this authority.
     pub(crate) fn auth(&self, required: bool) -> ClientAuth {
-        ClientAuth { ca: self.write("ca.pem", &self.pem), required }
+        ClientAuth { ca: self.write("ca.pem", &self.pem), revoked: None, required }
     }
 }
 

@@ -49,6 +49,7 @@ async fn a_certificate_is_shown_to_handlers_in_full() {
     let info = info(&server);
     let shown = info.client.as_ref().expect("a certificate");
     assert_eq!(shown.subject, "CN=Alice,O=Example\\, Inc.");
+    assert_eq!(shown.common_name.as_deref(), Some("Alice"));
     assert_eq!(shown.issuer, "CN=Test Authority");
     assert_eq!(shown.serial, "01AB");
     assert_eq!(shown.sans, ["DNS:alice.example", "email:a@example"]);
@@ -111,6 +112,51 @@ async fn a_resumed_session_remembers_who_and_ends_with_the_certificate() {
     assert!(matches!(server, Err(HandshakeError::ClientCertificate(_))), "{server:?}");
 }
 
+#[tokio::test]
+async fn one_that_was_taken_back_is_turned_away() {
+    let authority = Authority::new();
+    let server = authority.server(&["a.example"]);
+    let [lost, good] = [7, 8].map(|serial| {
+        authority.issue(&[], |params| {
+            params.distinguished_name.push(DnType::CommonName, "alice");
+            params.serial_number = Some(vec![serial].into());
+        })
+    });
+    let revoked = authority.write("revoked.pem", authority.revoked(&[&[7]]));
+    let auth = ClientAuth { revoked: Some(revoked), ..authority.auth(true) };
+    let tls = load(&TlsOptions { client: Some(auth.clone()), ..options(&[&server]) });
+    let outcome = verdict(&tls, &authority, Some(&lost)).await;
+    assert!(matches!(outcome, Err(HandshakeError::ClientCertificate(_))), "{outcome:?}");
+    verdict(&tls, &authority, Some(&good)).await.expect("not on the list");
+
+    // A new list makes another TLS, with tickets of its own: no session that began before is resumed.
+    let config = Arc::new(with_identity(&authority, Some(&good)));
+    let (server_end, mut client) = connected(&tls, &config, "a.example").await;
+    drop(server_end);
+    let _ = in_time(client.read_u8()).await;
+    authority.write("revoked.pem", authority.revoked(&[&[7], &[8]]));
+    let anew = load(&TlsOptions { client: Some(auth.clone()), ..options(&[&server]) });
+    assert_ne!(tls.digest(), anew.digest());
+    let (server_end, _client) = handshake(&anew, &config, "a.example").await;
+    assert!(matches!(server_end, Err(HandshakeError::ClientCertificate(_))), "{server_end:?}");
+
+    // Without a list of its own, nobody knows what an authority has taken back.
+    authority.write("revoked.pem", Authority::named("Another").revoked(&[]));
+    let other = load(&TlsOptions { client: Some(auth.clone()), ..options(&[&server]) });
+    let outcome = verdict(&other, &authority, Some(&good)).await;
+    assert!(matches!(outcome, Err(HandshakeError::ClientCertificate(_))), "{outcome:?}");
+
+    let damaged = "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
+    for (text, why) in
+        [(authority.pem.as_str(), "holds no list"), (damaged, "can not be used"), ("", "it is empty")]
+    {
+        authority.write("revoked.pem", text);
+        let error =
+            Tls::load(&TlsOptions { client: Some(auth.clone()), ..options(&[&server]) }).expect_err(why);
+        assert!(error.to_string().contains(why) && error.to_string().contains("revoked.pem"), "{error}");
+    }
+}
+
 #[test]
 fn an_authority_that_is_none_is_refused() {
     let authority = Authority::new();
@@ -129,7 +175,7 @@ fn an_authority_that_is_none_is_refused() {
 
     let damaged = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     let ca = authority.write("half.pem", authority.pem.clone() + damaged);
-    options.client = Some(ClientAuth { ca, required: false });
+    options.client = Some(ClientAuth { ca, revoked: None, required: false });
     let error = Tls::load(&options).expect_err("half of it is no authority");
     assert!(matches!(error, TlsError::BadCertificate { position: 2, .. }), "{error}");
 }

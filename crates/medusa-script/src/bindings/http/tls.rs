@@ -36,6 +36,12 @@ pub(crate) const CLASS: Class = Class {
             "Authorities whose client certificates are accepted, PEM. A handler sees the certificate in `req.tls.client`.",
         ),
         main_item(
+            "client_crl",
+            "string?",
+            "Certificates that are not accepted any more: the revocation lists of all those authorities, PEM. Those of an authority without a list \
+             here are turned away. A new list counts with the next `medusa reload`, for connections that are made then.",
+        ),
+        main_item(
             "client",
             "\"required\" | \"optional\" | nil",
             "Whether a client without a certificate is turned away. Default `\"required\"`, where there is a `client_ca`.",
@@ -113,6 +119,7 @@ fn options(lua: &Lua, function: &'static str, table: &Table) -> mlua::Result<Tls
         }
     }
     let ca: Option<String> = options.get("client_ca", "a string")?;
+    let crl: Option<String> = options.get("client_crl", "a string")?;
     let required = match options.get::<String>("client", "a string")?.as_deref() {
         None | Some("required") => true,
         Some("optional") => false,
@@ -123,7 +130,12 @@ fn options(lua: &Lua, function: &'static str, table: &Table) -> mlua::Result<Tls
         }
     };
     options.finish()?;
-    let client = ca.map(|ca| ClientAuth { ca: context.path(&ca), required });
+    if let (Some(_), None) = (&crl, &ca) {
+        let why = "`client_crl` says which certificates of `client_ca` count no more; there is none";
+        return Err(fail(lua, format!("{function}: tls: {why}")));
+    }
+    let revoked = crl.map(|crl| context.path(&crl));
+    let client = ca.map(|ca| ClientAuth { ca: context.path(&ca), revoked, required });
     Ok(TlsOptions { certificates, client })
 }
 
