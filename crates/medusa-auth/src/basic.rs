@@ -44,7 +44,7 @@ pub fn bearer(field: &[u8]) -> Option<&[u8]> {
 }
 
 /// The scheme of a field, and what is behind it.
-fn split(field: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split(field: &[u8]) -> (&[u8], &[u8]) {
     let field = field.trim_ascii();
     let end = field.iter().position(|byte| *byte == b' ' || *byte == b'\t').unwrap_or(field.len());
     let (scheme, rest) = field.split_at_checked(end).unwrap_or_default();

@@ -210,7 +210,7 @@ pub(crate) async fn verify(attempt: Attempt) -> Hashed {
     if let Some(wait) = too_many(attempt.scope) {
         return Err(NotHashed::TooMany(wait));
     }
-    let is_dear = PasswordHash::parse(&attempt.hash).is_ok_and(|hash| hash.concern().is_some());
+    let is_dear = PasswordHash::stored(&attempt.hash).is_ok_and(|hash| hash.concern().is_some());
     let result = {
         let mut queue = HASHING.queue.lock();
         if !queue.runs {
@@ -234,6 +234,16 @@ pub(crate) fn too_many(client: Scope) -> Option<Duration> {
     let now = Instant::now();
     let too_many = client.is_known() && FAILURES.count(client, now) >= HASHED;
     too_many.then(|| FAILURES.until_fewer(client, HASHED, now))
+}
+
+/// A client was wrong once more.
+pub(crate) fn add_wrong(client: Scope, now: Instant) {
+    if client.is_known() {
+        FAILURES.add(client, now);
+        if FAILURES.count(client, now) >= HASHED {
+            tell(client);
+        }
+    }
 }
 
 /// Tells that a client has too many, now and then.
@@ -277,7 +287,7 @@ impl Hashing {
     fn hash(&self, attempt: &Attempt, is_dear: bool) -> bool {
         let begun = Instant::now();
         let verified = catch_unwind(AssertUnwindSafe(|| {
-            PasswordHash::parse(&attempt.hash).is_ok_and(|hash| hash.verify(attempt.password.bytes()))
+            PasswordHash::stored(&attempt.hash).is_ok_and(|hash| hash.verify(attempt.password.bytes()))
         }));
         let fits = verified.unwrap_or_else(|_panic| {
             tracing::error!("a password could not be hashed, so it is taken for a wrong one");
@@ -289,11 +299,8 @@ impl Hashing {
         if let Some(seal) = attempt.seal {
             attempt.checks.remember(seal, right, now);
         }
-        if !right && attempt.scope.is_known() {
-            FAILURES.add(attempt.scope, now);
-            if FAILURES.count(attempt.scope, now) >= HASHED {
-                tell(attempt.scope);
-            }
+        if !right {
+            add_wrong(attempt.scope, now);
         }
         right
     }

@@ -83,7 +83,15 @@ impl WrongLines {
         told
     }
 
-    fn add(&mut self, line: usize, why: impl fmt::Display) {
+    pub(crate) const fn none() -> Self {
+        Self { lines: Vec::new(), count: 0 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(crate) fn add(&mut self, line: usize, why: impl fmt::Display) {
         self.count += 1;
         if self.lines.len() < TOLD {
             self.lines.push((line, why.to_string()));
@@ -101,7 +109,7 @@ pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 pub(crate) fn parse(bytes: &[u8], name: &str) -> Result<Htpasswd, WrongLines> {
     let mut users = Stored::new();
     let (mut where_is, mut tokens) = (HashMap::new(), HashMap::new());
-    let mut wrong = WrongLines { lines: Vec::new(), count: 0 };
+    let mut wrong = WrongLines::none();
     let (mut concerns, mut concerned, mut weak) = (Vec::new(), 0_usize, 0_usize);
     for (line, bytes) in lines(bytes) {
         if bytes.is_empty() || bytes.starts_with(b"#") {
@@ -143,7 +151,7 @@ pub(crate) fn parse(bytes: &[u8], name: &str) -> Result<Htpasswd, WrongLines> {
             }
         }
     }
-    if wrong.count > 0 {
+    if !wrong.is_empty() {
         return Err(wrong);
     }
     if concerned > TOLD {
@@ -173,7 +181,11 @@ fn entry(line: &[u8]) -> Result<(&str, &str, PasswordHash), String> {
 }
 
 /// Whether a user can have that name.
-pub(crate) fn check_name(name: &str) -> Result<(), String> {
+///
+/// # Errors
+///
+/// A line that says why not.
+pub fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() {
         Err("a user has no name".to_owned())
     } else if name.len() > MAX_USER {

@@ -2,8 +2,10 @@
 //!
 //! - [`Users`]: those of a table or of a file that is looked at anew as it changes, and the check of one's password;
 //! - [`PasswordHash`]: what is stored of a password, in the forms that htpasswd files have;
-//! - [`htpasswd`]: the lines of such a file; [`passwd`]: a line of it changed, the file written whole or not at all;
-//! - [`basic`]: the credentials of a request ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617));
+//! - [`htpasswd`]: the lines of such a file, [`htdigest`]: those of one for Digest; [`passwd`]: a line of it changed, the file written
+//!   whole or not at all;
+//! - [`basic`], [`digest`]: the credentials of a request ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617),
+//!   [RFC 7616](https://www.rfc-editor.org/rfc/rfc7616)); [`new_nonce`]: what a client answers to;
 //! - [`Failures`]: how often each client was wrong.
 //!
 //! **Invariants:** no text here, for a log or for a person, has a password or a hash in it. A password is hashed on one thread
@@ -15,12 +17,15 @@ mod failures;
 mod file;
 mod hash;
 mod hashing;
+mod nonces;
 mod remembered;
 mod secret;
 mod table;
 mod users;
 
 pub mod basic;
+pub mod digest;
+pub mod htdigest;
 pub mod htpasswd;
 pub mod passwd;
 
@@ -28,11 +33,15 @@ pub use failures::Failures;
 pub use file::FileError;
 pub use hash::{HashError, PasswordHash, Scheme};
 pub use hashing::Scope;
+pub use nonces::new_nonce;
 pub use secret::Secret;
-pub use users::{Users, UsersError, Verdict};
+pub use users::{CertificateName, CertificateUsers, Secrets, Users, UsersError, Verdict};
 
 /// The longest name of a user, in bytes.
 pub const MAX_USER: usize = 255;
+
+/// The longest realm, in bytes.
+pub const MAX_REALM: usize = 200;
 
 /// The longest password, in bytes: of a longer one `htpasswd` makes no hash.
 pub const MAX_PASSWORD: usize = 255;

@@ -1,4 +1,4 @@
-//! What `medusa passwd` does: one line of a file of users is written, replaced or removed.
+//! What `medusa passwd` does: the line of a user in a file is written, replaced or removed; in one for Digest a user has two.
 //!
 //! **Invariants:** the other lines stay as they are, whatever is in them, and so does what is behind the hash. The file is there whole, old or new, at any time; of
 //! two that change it at a time, none undoes what the other did.
@@ -16,9 +16,11 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
 use crate::MAX_PASSWORD;
+use crate::digest::DigestAlgorithm;
 use crate::file::{self, FileError, MAX_FILE};
-use crate::hash::{new_argon2id, token_text};
-use crate::htpasswd::{WrongLines, check_name, lines, parse};
+use crate::hash::{Ha1, new_argon2id, token_text};
+use crate::htdigest::{self, check_realm};
+use crate::htpasswd::{self, WrongLines, check_name, lines};
 
 /// What a token begins with, so that those who look for secrets in the wrong places find it.
 const TOKEN_BEGINS: &str = "medusa_";
@@ -32,7 +34,7 @@ pub enum PasswdError {
     /// It cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Nobody can have that name.
+    /// Nobody can have that name, or be of that realm.
     #[error("{0}")]
     Name(String),
     /// Nobody can log in with that password.
@@ -76,18 +78,55 @@ pub fn new_hash(password: &str) -> Option<String> {
     new_argon2id(password.as_bytes())
 }
 
+/// Whose lines of a file are meant.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    /// The name.
+    pub user: &'a str,
+    /// The realm, in a file for Digest.
+    pub realm: Option<&'a str>,
+}
+
+impl Owner<'_> {
+    fn check(self) -> Result<(), PasswdError> {
+        check_name(self.user).and_then(|()| self.realm.map_or(Ok(()), check_realm)).map_err(PasswdError::Name)
+    }
+
+    /// What the lines begin with.
+    fn key(self) -> String {
+        match self.realm {
+            None => format!("{}:", self.user),
+            Some(realm) => format!("{}:{realm}:", self.user),
+        }
+    }
+
+    /// The lines of a file that no server will understand.
+    fn wrong(self, bytes: &[u8], name: &str) -> Option<WrongLines> {
+        match self.realm {
+            None => htpasswd::parse(bytes, name).err(),
+            Some(realm) => htdigest::parse(bytes, name, realm).err(),
+        }
+    }
+}
+
 /// Gives a user of a file a password. The file is made if there is none, for its owner alone.
 ///
 /// # Errors
 ///
 /// See [`PasswdError`].
-pub fn set(path: &Path, user: &str, password: &str) -> Result<Changed, PasswdError> {
-    check_name(user).map_err(PasswdError::Name)?;
+pub fn set(path: &Path, owner: Owner<'_>, password: &str) -> Result<Changed, PasswdError> {
+    owner.check()?;
     if password.is_empty() || password.len() > MAX_PASSWORD || password.chars().any(char::is_control) {
         return Err(PasswdError::Password);
     }
-    let hash = new_hash(password).ok_or(PasswdError::NoRandom)?;
-    change(path, |before| Ok(replaced(before, user, Some(&format!("{user}:{hash}")))))
+    let hashes = match owner.realm {
+        None => vec![new_hash(password).ok_or(PasswdError::NoRandom)?],
+        Some(realm) => {
+            let ha1 = Ha1::new(owner.user, realm, password.as_bytes());
+            DigestAlgorithm::ALL.into_iter().filter_map(|algorithm| ha1.hash(algorithm)).collect()
+        }
+    };
+    change(path, owner, |before| Ok(replaced(before, owner, &hashes)))
 }
 
 /// Gives a user of a file a new token, which is in no file and is returned.
@@ -96,7 +135,8 @@ pub fn set(path: &Path, user: &str, password: &str) -> Result<Changed, PasswdErr
 ///
 /// See [`PasswdError`].
 pub fn set_token(path: &Path, user: &str) -> Result<(Changed, Zeroizing<String>), PasswdError> {
-    check_name(user).map_err(PasswdError::Name)?;
+    let owner = Owner { user, realm: None };
+    owner.check()?;
     let mut random = Zeroizing::new([0; 32]);
     let filled = getrandom(&mut *random, GetRandomFlags::empty()).map_err(|_error| PasswdError::NoRandom)?;
     if filled != random.len() {
@@ -104,7 +144,7 @@ pub fn set_token(path: &Path, user: &str) -> Result<(Changed, Zeroizing<String>)
     }
     let token = Zeroizing::new(format!("{TOKEN_BEGINS}{}", URL_SAFE_NO_PAD.encode(*random)));
     let hash = token_text(token.as_bytes());
-    let changed = change(path, |before| Ok(replaced(before, user, Some(&format!("{user}:{hash}")))))?;
+    let changed = change(path, owner, |before| Ok(replaced(before, owner, &[hash])))?;
     Ok((changed, token))
 }
 
@@ -113,57 +153,49 @@ pub fn set_token(path: &Path, user: &str) -> Result<(Changed, Zeroizing<String>)
 /// # Errors
 ///
 /// See [`PasswdError`].
-pub fn remove(path: &Path, user: &str) -> Result<Changed, PasswdError> {
-    change(path, |before| match replaced(before, user, None) {
-        (_, Done::Added) => Err(PasswdError::NoUser { path: path.to_owned(), user: user.to_owned() }),
+pub fn remove(path: &Path, owner: Owner<'_>) -> Result<Changed, PasswdError> {
+    change(path, owner, |before| match replaced(before, owner, &[]) {
+        (_, Done::Added) => Err(PasswdError::NoUser { path: path.to_owned(), user: owner.user.to_owned() }),
         (after, _) => Ok((after, Done::Removed)),
     })
 }
 
-/// The text with another line for a user, or with none; [`Done::Added`] says that there was none before.
-fn replaced(before: &[u8], user: &str, line: Option<&str>) -> (Vec<u8>, Done) {
+/// The text with other lines for a user, one for each hash; [`Done::Added`] says that there was none before.
+fn replaced(before: &[u8], owner: Owner<'_>, hashes: &[String]) -> (Vec<u8>, Done) {
     let mark = if before.starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
     let (mark, rest) = before.split_at_checked(mark).unwrap_or_default();
-    let is_theirs = |line: &[u8]| {
-        let line = line.trim_ascii();
-        line.strip_prefix(user.as_bytes()).is_some_and(|rest| rest.first() == Some(&b':'))
-    };
+    let key = owner.key();
+    let windows = rest.ends_with(b"\r\n");
     let mut after = mark.to_vec();
-    let (mut line, mut done) = (line, Done::Added);
+    let (mut new, mut done) = (Some(hashes), Done::Added);
     for old in rest.split_inclusive(|byte| *byte == b'\n') {
-        if !is_theirs(old) {
+        let Some(hash) = old.trim_ascii().strip_prefix(key.as_bytes()) else {
             after.extend(old);
             continue;
-        }
+        };
         done = Done::Replaced;
         let end: &[u8] = if old.ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
-        // Where there were two, the second goes.
-        if let Some(line) = line.take() {
-            after.extend(line.as_bytes());
-            // A comment, or what else a reader finds behind the hash.
-            let old = old.trim_ascii_end();
-            after.extend(
-                old.splitn(3, |byte| *byte == b':')
-                    .nth(2)
-                    .map(|rest| [b":", rest].concat())
-                    .unwrap_or_default(),
-            );
-            after.extend(end);
+        // A comment, or what else a reader finds behind the hash.
+        let comment =
+            hash.iter().position(|byte| *byte == b':').and_then(|at| hash.get(at..)).unwrap_or_default();
+        // Where there were more, the others go.
+        for hash in new.take().unwrap_or_default() {
+            after.extend([key.as_bytes(), hash.as_bytes(), comment, end].concat());
         }
     }
-    if let Some(line) = line {
-        let windows = rest.ends_with(b"\r\n");
-        if !after.is_empty() && after.len() > mark.len() && !after.ends_with(b"\n") {
-            after.push(b'\n');
-        }
-        after.extend(line.as_bytes());
-        after.extend(if windows { "\r\n" } else { "\n" }.as_bytes());
+    let end = if windows { "\r\n" } else { "\n" };
+    if new.is_some_and(|new| !new.is_empty()) && after.len() > mark.len() && !after.ends_with(b"\n") {
+        after.push(b'\n');
+    }
+    for hash in new.unwrap_or_default() {
+        after.extend([key.as_bytes(), hash.as_bytes(), end.as_bytes()].concat());
     }
     (after, done)
 }
 
 fn change(
     path: &Path,
+    owner: Owner<'_>,
     edit: impl FnOnce(&[u8]) -> Result<(Vec<u8>, Done), PasswdError>,
 ) -> Result<Changed, PasswdError> {
     let failed = |what, source| FileError::Write { what, path: path.to_owned(), source };
@@ -209,8 +241,7 @@ fn change(
     fs::rename(&temporary.0, &real).map_err(|source| failed("replace", source))?;
     folder_file.sync_all().map_err(|source| failed("write", source))?;
     let name = path.display().to_string();
-    let wrong: Option<WrongLines> = parse(&after, &name).err();
-    Ok(Changed { done, wrong: wrong.map(|wrong| wrong.told(&name)) })
+    Ok(Changed { done, wrong: owner.wrong(&after, &name).map(|wrong| wrong.told(&name)) })
 }
 
 /// A file that is removed unless it was renamed.
@@ -243,14 +274,19 @@ mod tests {
     use crate::PasswordHash;
     use crate::examples::SECRET;
 
-    fn after(before: &str, line: Option<&str>) -> (String, Done) {
-        let (after, done) = replaced(before.as_bytes(), "ada", line);
+    fn of(user: &str) -> Owner<'_> {
+        Owner { user, realm: None }
+    }
+
+    fn after(before: &str, hash: Option<&str>) -> (String, Done) {
+        let hashes: Vec<_> = hash.into_iter().map(str::to_owned).collect();
+        let (after, done) = replaced(before.as_bytes(), of("ada"), &hashes);
         (String::from_utf8(after).expect("text"), done)
     }
 
     #[test]
     fn one_line_changes_and_the_others_stay() {
-        let new = Some("ada:2");
+        let new = Some("2");
         let table = [
             ("", new, "ada:2\n", Done::Added),
             ("\u{feff}", new, "\u{feff}ada:2\n", Done::Added),
@@ -273,18 +309,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("users");
         let done = |changed: Result<Changed, PasswdError>| changed.expect("changed").done;
-        assert_eq!(done(set(&path, "ada", "secret")), Done::Added);
+        assert_eq!(done(set(&path, of("ada"), "secret")), Done::Added);
         assert_eq!(fs::metadata(&path).expect("there").mode() & 0o7777, MODE);
-        assert_eq!(done(set(&path, "zoë ö", "pässwörd")), Done::Added);
+        assert_eq!(done(set(&path, of("zoë ö"), "pässwörd")), Done::Added);
         let text = fs::read_to_string(&path).expect("text");
         let hash = text.lines().find_map(|line| line.strip_prefix("zoë ö:")).expect("a line");
         assert!(PasswordHash::parse(hash).expect("a hash").verify("pässwörd".as_bytes()));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("changed");
-        assert_eq!(done(set(&path, "ada", "another")), Done::Replaced);
+        assert_eq!(done(set(&path, of("ada"), "another")), Done::Replaced);
         assert_eq!(fs::metadata(&path).expect("there").mode() & 0o7777, 0o640);
         assert_eq!((has(&path, "ada").expect("read"), has(&path, "ad").expect("read")), (true, false));
-        assert_eq!(done(remove(&path, "ada")), Done::Removed);
-        let told = remove(&path, "ada").expect_err("gone").to_string();
+        assert_eq!(done(remove(&path, of("ada"))), Done::Removed);
+        let told = remove(&path, of("ada")).expect_err("gone").to_string();
         assert!(told.ends_with("users has no user ada"), "{told}");
         assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 1, "nothing is left behind");
     }
@@ -306,12 +342,44 @@ mod tests {
     }
 
     #[test]
+    fn a_user_of_digest_has_a_line_for_each_algorithm() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("users");
+        let [ada, bob] = ["ada", "bob"].map(|user| Owner { user, realm: Some("The club") });
+        let other = Owner { realm: Some("Bar"), ..ada };
+        let done = |changed: Result<Changed, PasswdError>| {
+            let Changed { done, wrong } = changed.expect("changed");
+            assert_eq!(wrong, None);
+            done
+        };
+        let lines =
+            || fs::read_to_string(&path).expect("text").lines().map(str::to_owned).collect::<Vec<_>>();
+        // As Apache's htdigest has written it, with MD5 alone.
+        let md5 = Ha1::new("ada", "The club", b"old").hash(DigestAlgorithm::Md5).expect("both");
+        fs::write(&path, format!("# members\nada:The club:{md5}:since May\n")).expect("written");
+        assert_eq!(done(set(&path, ada, "secret")), Done::Replaced);
+        assert_eq!(done(set(&path, bob, "secret")), Done::Added);
+        assert_eq!(done(set(&path, other, "secret")), Done::Added);
+        let text = lines();
+        assert_eq!(text.len(), 7, "{text:?}");
+        let sha256 = Ha1::new("ada", "The club", b"secret").hash(DigestAlgorithm::Sha256).expect("both");
+        assert_eq!(text[1], format!("ada:The club:{sha256}:since May"));
+        assert!(text[2].ends_with(":since May") && text[2].len() + 32 == text[1].len());
+        assert_eq!(done(remove(&path, ada)), Done::Removed);
+        assert!(lines().len() == 5 && lines().iter().all(|line| !line.starts_with("ada:The club:")));
+        for realm in ["", "a:b", "a\"b"] {
+            let owner = Owner { realm: Some(realm), ..ada };
+            assert!(matches!(set(&path, owner, "x"), Err(PasswdError::Name(_))), "{realm}");
+        }
+    }
+
+    #[test]
     fn what_a_link_leads_to_is_changed() {
         let folder = tempfile::tempdir().expect("a folder");
         let [path, link] = ["users", "link"].map(|name| folder.path().join(name));
         fs::write(&path, format!("ada:{SECRET}\n")).expect("written");
         std::os::unix::fs::symlink("users", &link).expect("linked");
-        assert_eq!(set(&link, "bob", "secret").expect("changed").done, Done::Added);
+        assert_eq!(set(&link, of("bob"), "secret").expect("changed").done, Done::Added);
         assert!(link.is_symlink() && has(&path, "bob").expect("read") && has(&path, "ada").expect("read"));
     }
 
@@ -320,17 +388,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("users");
         for user in ["", "a:b", "a\nb", " a", &"x".repeat(256)] {
-            assert!(matches!(set(&path, user, "x"), Err(PasswdError::Name(_))), "{user}");
+            assert!(matches!(set(&path, of(user), "x"), Err(PasswdError::Name(_))), "{user}");
         }
         for password in ["", "a\nb", "\u{7f}", &"x".repeat(256)] {
-            assert!(matches!(set(&path, "ada", password), Err(PasswdError::Password)), "{password}");
+            assert!(matches!(set(&path, of("ada"), password), Err(PasswdError::Password)), "{password}");
         }
         assert!(!path.exists());
-        assert!(matches!(set(folder.path(), "ada", "x"), Err(PasswdError::File(_))));
-        assert!(matches!(set(&folder.path().join("no/users"), "ada", "x"), Err(PasswdError::File(_))));
-        assert!(matches!(remove(&path, "ada"), Err(PasswdError::NoUser { .. })));
+        assert!(matches!(set(folder.path(), of("ada"), "x"), Err(PasswdError::File(_))));
+        assert!(matches!(set(&folder.path().join("no/users"), of("ada"), "x"), Err(PasswdError::File(_))));
+        assert!(matches!(remove(&path, of("ada")), Err(PasswdError::NoUser { .. })));
         fs::write(&path, "nonsense\n").expect("written");
-        let changed = set(&path, "ada", "x").expect("changed");
+        let changed = set(&path, of("ada"), "x").expect("changed");
         let wrong = changed.wrong.expect("a line that is wrong");
         assert!(wrong.ends_with("users:1: not a line like `name:hash`"), "{wrong}");
         assert!(fs::read_to_string(&path).expect("text").starts_with("nonsense\nada:$argon2id$"));
@@ -343,7 +411,7 @@ mod tests {
         std::thread::scope(|scope| {
             for at in 0..4 {
                 let path = &path;
-                scope.spawn(move || set(path, &format!("user{at}"), "secret").expect("changed"));
+                scope.spawn(move || set(path, of(&format!("user{at}")), "secret").expect("changed"));
             }
         });
         assert_eq!(fs::read_to_string(&path).expect("text").lines().count(), 4);

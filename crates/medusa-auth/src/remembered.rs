@@ -44,15 +44,15 @@ const WRONG_IDLE: Duration = Duration::from_mins(5);
 /// makes what was remembered of it useless, and leaves the others as they are.
 #[derive(Debug)]
 pub(crate) struct Checks {
-    right: Mutex<Remembered>,
-    wrong: Mutex<Remembered>,
+    right: Mutex<Remembered<()>>,
+    wrong: Mutex<Remembered<()>>,
 }
 
 impl Default for Checks {
     fn default() -> Self {
         Self {
-            right: Mutex::new(Remembered::new(MAX_RIGHT, RIGHT_IDLE)),
-            wrong: Mutex::new(Remembered::new(MAX_WRONG, WRONG_IDLE)),
+            right: Mutex::new(Remembered::while_asked(MAX_RIGHT, RIGHT_IDLE)),
+            wrong: Mutex::new(Remembered::while_asked(MAX_WRONG, WRONG_IDLE)),
         }
     }
 }
@@ -60,16 +60,16 @@ impl Default for Checks {
 impl Checks {
     /// What came of the same check before.
     pub(crate) fn remembered(&self, seal: &Seal, now: Instant) -> Option<bool> {
-        if self.right.lock().has(seal, now) {
+        if self.right.lock().get(seal, now).is_some() {
             Some(true)
         } else {
-            self.wrong.lock().has(seal, now).then_some(false)
+            self.wrong.lock().get(seal, now).map(|()| false)
         }
     }
 
     pub(crate) fn remember(&self, seal: Seal, right: bool, now: Instant) {
         let remembered = if right { &self.right } else { &self.wrong };
-        remembered.lock().add(seal, now);
+        remembered.lock().add(seal, (), now);
     }
 
     pub(crate) fn known_right(&self) -> usize {
@@ -77,45 +77,55 @@ impl Checks {
     }
 }
 
-/// What is remembered, with when it was last asked for.
+/// What is remembered, with when that began.
 #[derive(Debug)]
-struct Remembered {
-    seals: HashMap<Seal, Instant>,
+pub(crate) struct Remembered<T> {
+    seals: HashMap<Seal, (T, Instant)>,
     room: usize,
-    idle: Duration,
+    lasts: Duration,
+    /// Whether it begins anew whenever it is asked for.
+    renews: bool,
 }
 
-impl Remembered {
-    fn new(room: usize, idle: Duration) -> Self {
-        Self { seals: HashMap::new(), room, idle }
+impl<T: Clone> Remembered<T> {
+    /// What is remembered until nobody has asked for it in that time.
+    fn while_asked(room: usize, idle: Duration) -> Self {
+        Self { seals: HashMap::new(), room, lasts: idle, renews: true }
     }
 
-    /// Whether there is one. Then it is for a while longer.
-    fn has(&mut self, seal: &Seal, now: Instant) -> bool {
-        match self.seals.get_mut(seal) {
-            Some(asked) if now.saturating_duration_since(*asked) < self.idle => {
-                *asked = now;
-                true
-            }
-            _ => false,
+    /// What is remembered for that time, whoever asks.
+    pub(crate) fn lasting(room: usize, lasts: Duration) -> Self {
+        Self { seals: HashMap::new(), room, lasts, renews: false }
+    }
+
+    /// What is remembered.
+    pub(crate) fn get(&mut self, seal: &Seal, now: Instant) -> Option<T> {
+        let (what, begun) = self.seals.get_mut(seal)?;
+        if now.saturating_duration_since(*begun) >= self.lasts {
+            return None;
         }
+        if self.renews {
+            *begun = now;
+        }
+        Some(what.clone())
     }
 
-    /// Remembers one more, and forgets those nobody has asked for in a while, or the one that nobody has for longest.
-    fn add(&mut self, seal: Seal, now: Instant) {
+    /// Remembers one more, and forgets those that have lasted long enough, or the one that has for longest.
+    pub(crate) fn add(&mut self, seal: Seal, what: T, now: Instant) {
         if self.seals.len() >= self.room {
-            let idle = self.idle;
-            self.seals.retain(|_, asked| now.saturating_duration_since(*asked) < idle);
+            let lasts = self.lasts;
+            self.seals.retain(|_, (_, begun)| now.saturating_duration_since(*begun) < lasts);
         }
         if self.seals.len() >= self.room
-            && let Some(oldest) = self.seals.iter().min_by_key(|(_, asked)| **asked).map(|(seal, _)| *seal)
+            && let Some(oldest) =
+                self.seals.iter().min_by_key(|(_, (_, begun))| *begun).map(|(seal, _)| *seal)
         {
             self.seals.remove(&oldest);
         }
-        self.seals.insert(seal, now);
+        self.seals.insert(seal, (what, now));
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.seals.len()
     }
 }
@@ -136,17 +146,26 @@ mod tests {
     #[test]
     fn what_nobody_asks_for_is_forgotten() {
         let (idle, start) = (Duration::from_mins(1), Instant::now());
-        let mut remembered = Remembered::new(2, idle);
+        let mut remembered = Remembered::while_asked(2, idle);
         let [one, two, three] = [1, 2, 3].map(|byte| [byte; 32]);
-        remembered.add(one, start);
-        assert!(remembered.has(&one, start + idle / 2));
-        assert!(remembered.has(&one, start + idle));
-        assert!(!remembered.has(&one, start + 3 * idle));
-        assert!(!remembered.has(&two, start));
-        remembered.add(two, start + idle + Duration::from_secs(1));
-        remembered.add(three, start + idle + Duration::from_secs(2));
+        remembered.add(one, (), start);
+        assert!(remembered.get(&one, start + idle / 2).is_some());
+        assert!(remembered.get(&one, start + idle).is_some());
+        assert!(remembered.get(&one, start + 3 * idle).is_none());
+        assert!(remembered.get(&two, start).is_none());
+        remembered.add(two, (), start + idle + Duration::from_secs(1));
+        remembered.add(three, (), start + idle + Duration::from_secs(2));
         let now = start + idle + Duration::from_secs(3);
-        assert_eq!([one, two, three].map(|seal| remembered.has(&seal, now)), [false, true, true]);
+        assert_eq!([one, two, three].map(|seal| remembered.get(&seal, now).is_some()), [false, true, true]);
         assert_eq!(remembered.len(), 2);
+    }
+
+    #[test]
+    fn what_lasts_is_forgotten_however_often_it_is_asked_for() {
+        let (lasts, start) = (Duration::from_mins(1), Instant::now());
+        let mut remembered = Remembered::lasting(2, lasts);
+        remembered.add([1; 32], "ada", start);
+        assert_eq!(remembered.get(&[1; 32], start + lasts / 2), Some("ada"));
+        assert_eq!(remembered.get(&[1; 32], start + lasts), None);
     }
 }

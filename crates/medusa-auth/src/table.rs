@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::hash::{PasswordHash, Scheme, TokenDigest, is_token, token_digest};
+use crate::digest::{DigestAlgorithm, DigestUser};
+use crate::hash::{Ha1, PasswordHash, Scheme, TokenDigest, is_token, token_digest};
 use crate::htpasswd::{Stored, StoredHash};
 
 /// What an unknown user's password is compared with where there are no users: a hash like those that are made here.
@@ -17,11 +18,25 @@ pub(crate) struct UserTable {
     tokens: HashMap<TokenDigest, Arc<str>>,
     /// A hash that takes as long to check as most of them.
     usual: StoredHash,
+    /// Who has which hash of name and realm, of users of Digest.
+    hashed_names: HashMap<String, Arc<str>>,
+    /// The algorithms by which all users of Digest have a hash.
+    algorithms: Vec<DigestAlgorithm>,
 }
 
 impl UserTable {
     pub(crate) fn new(users: Stored) -> Self {
-        Self { usual: usual(&users).unwrap_or_else(|| NOBODY.into()), tokens: tokens(&users), users }
+        let mut algorithms = DigestAlgorithm::ALL.to_vec();
+        let mut hashed_names = HashMap::new();
+        let ha1s: Vec<_> = users.iter().filter_map(|(user, hash)| Some((user, Ha1::stored(hash)?))).collect();
+        for (user, ha1) in ha1s {
+            algorithms.retain(|algorithm| ha1.hash(*algorithm).is_some());
+            for algorithm in DigestAlgorithm::ALL {
+                hashed_names.insert(algorithm.hash(&[ha1.owner().as_bytes()]), Arc::clone(user));
+            }
+        }
+        let usual = usual(&users).unwrap_or_else(|| NOBODY.into());
+        Self { usual, tokens: tokens(&users), users, hashed_names, algorithms }
     }
 
     /// The hash that a user's password is compared with, and that user's name. If there is no such user, or none with a
@@ -29,6 +44,30 @@ impl UserTable {
     pub(crate) fn hash(&self, user: &str) -> (&StoredHash, Option<&Arc<str>>) {
         let known = self.users.get_key_value(user).filter(|(_, hash)| !is_token(hash));
         known.map_or((&self.usual, None), |(user, hash)| (hash, Some(user)))
+    }
+
+    /// The hash of a user's name, realm and password by an algorithm, that user's name, and what is stored. If there is no such user, the
+    /// hash is none, and no answer is made with it.
+    pub(crate) fn ha1(
+        &self,
+        user: &DigestUser,
+        algorithm: DigestAlgorithm,
+    ) -> (String, Option<(&Arc<str>, &StoredHash)>) {
+        let name = match user {
+            DigestUser::Name(name) => Some(&**name),
+            DigestUser::Hash(hash) => self.hashed_names.get(hash).map(|name| &**name),
+        };
+        let known = name.and_then(|name| self.users.get_key_value(name));
+        let ha1 = known.and_then(|(_, stored)| Ha1::stored(stored)?.hash(algorithm));
+        match (ha1, known) {
+            (Some(ha1), Some(known)) => (ha1, Some(known)),
+            _ => (algorithm.hash(&[user.text().as_bytes()]), None),
+        }
+    }
+
+    /// The algorithms by which all users of Digest have a hash, the better one first.
+    pub(crate) fn algorithms(&self) -> &[DigestAlgorithm] {
+        &self.algorithms
     }
 
     /// Whose token it is. Whoever does not have it cannot find out anything by trying: what is compared is its digest.
@@ -54,7 +93,7 @@ fn tokens(users: &Stored) -> HashMap<TokenDigest, Arc<str>> {
 
 /// The hash of somebody whose password takes as long to check as most people's do.
 fn usual(users: &Stored) -> Option<StoredHash> {
-    let efforts = users.values().filter_map(|hash| Some((PasswordHash::parse(hash).ok()?.effort(), hash)));
+    let efforts = users.values().filter_map(|hash| Some((PasswordHash::stored(hash).ok()?.effort(), hash)));
     // A token takes no time, and is looked up before.
     let mut efforts: Vec<_> = efforts.filter(|(effort, _)| effort.scheme != Scheme::Token).collect();
     efforts.sort_by_key(|(effort, _)| *effort);

@@ -1,9 +1,17 @@
-//! Users, of a table or of a file that is looked at anew as it changes, and the check of one's password.
+//! Users, of a table, of a file that is looked at anew as it changes, or such as somebody else knows, and the check of one's password.
+//!
+//! - [`digest`]: that of an answer that is made with a password;
+//! - [`asked`]: that by somebody who is asked, a function of the script;
+//! - [`certificates`]: users who come with a certificate.
 //!
 //! **Invariants:**
 //! - a wrong password takes as long as an unknown user, and guesses of one client end soon; who is known to be right is let in all
 //!   the same, whatever others at the same address do, and waits only where that very name is guessed from there;
 //! - a version of the file that is not understood takes no effect: what was understood last stays.
+
+mod asked;
+mod certificates;
+mod digest;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,10 +28,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use self::asked::Asked;
+pub use self::asked::Secrets;
+pub use self::certificates::{CertificateName, CertificateUsers};
 use crate::failures::Failures;
 use crate::file::{self, FileError};
 use crate::hashing::{self, Attempt, EACH, NotHashed, Scope};
-use crate::htpasswd::{self, Htpasswd, MAX_USERS};
+use crate::htdigest;
+use crate::htpasswd::{self, Htpasswd, MAX_USERS, WrongLines};
 use crate::remembered::{Checks, Seal, seal};
 use crate::secret::Secret;
 use crate::table::UserTable;
@@ -53,15 +65,45 @@ static MADE: Mutex<Option<HashMap<String, Weak<Users>>>> = Mutex::new(None);
 #[derive(Debug)]
 pub struct Users {
     table: ArcSwap<UserTable>,
-    file: Option<UserFile>,
+    source: Source,
     checks: Arc<Checks>,
     under_way: Mutex<HashMap<Seal, watch::Receiver<Option<Verdict>>>>,
     counts: UserCounts,
 }
 
+/// What users come of.
+#[derive(Debug)]
+enum Source {
+    Table,
+    File(UserFile),
+    /// Whoever is asked.
+    Asked(Asked),
+    Certificates(CertificateUsers),
+}
+
+/// What stands in a file.
+#[derive(Debug)]
+enum Format {
+    Htpasswd,
+    /// Of the users those of a realm are taken.
+    Htdigest {
+        realm: Box<str>,
+    },
+}
+
+impl Format {
+    fn parse(&self, bytes: &[u8], name: &str) -> Result<Htpasswd, WrongLines> {
+        match self {
+            Self::Htpasswd => htpasswd::parse(bytes, name),
+            Self::Htdigest { realm } => htdigest::parse(bytes, name, realm),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct UserFile {
     path: OwnPath,
+    format: Format,
     looked: Mutex<Instant>,
     /// Whose turn it is to look.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -76,6 +118,7 @@ struct UserFile {
 #[derive(Debug, Default)]
 struct UserCounts {
     right: AtomicU64,
+    stale: AtomicU64,
     wrong: AtomicU64,
     wrong_tokens: AtomicU64,
     refused: AtomicU64,
@@ -87,6 +130,8 @@ struct UserCounts {
 pub enum Verdict {
     /// The password is that user's.
     Right(Arc<str>),
+    /// It is, and what proves it has been sent before, or is too old: the client is to make another proof.
+    Stale,
     /// It is not, or there is no such user.
     Wrong,
     /// It was not looked at, as this client has sent too many wrong ones: not before that time.
@@ -128,7 +173,7 @@ impl Users {
             for concern in &parsed.concerns {
                 tracing::warn!("{concern}");
             }
-            Arc::new(Self::new(parsed.users, None))
+            Arc::new(Self::new(parsed.users, Source::Table))
         };
         Ok(match key {
             Some(key) => made(key, make),
@@ -142,27 +187,42 @@ impl Users {
     ///
     /// It cannot be read, or a line of it is not understood.
     pub fn of_file(path: &Path) -> Result<Arc<Self>, UsersError> {
+        Self::of_file_like(path, "file\0", Format::Htpasswd)
+    }
+
+    /// The users of a `realm` in a file as Apache's `htdigest` makes them.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, a line of it is not understood, or there can be no such realm.
+    pub fn of_htdigest(path: &Path, realm: &str) -> Result<Arc<Self>, UsersError> {
+        htdigest::check_realm(realm).map_err(UsersError::Wrong)?;
+        Self::of_file_like(path, &format!("htdigest\0{realm}\0"), Format::Htdigest { realm: realm.into() })
+    }
+
+    fn of_file_like(path: &Path, key: &str, format: Format) -> Result<Arc<Self>, UsersError> {
         // Outside of the lock that `made` holds.
         let own = OwnPath::new(path, OwnKind::Users);
-        let users = made(format!("file\0{}", path.as_os_str().as_encoded_bytes().escape_ascii()), || {
+        let users = made(format!("{key}{}", path.as_os_str().as_encoded_bytes().escape_ascii()), || {
             let file = UserFile {
                 path: own,
+                format,
                 looked: Mutex::new(Instant::now()),
                 turn: Arc::default(),
                 stamp: Mutex::default(),
                 trouble: Mutex::default(),
                 taken: AtomicBool::new(false),
             };
-            Arc::new(Self::new(HashMap::new(), Some(file)))
+            Arc::new(Self::new(HashMap::new(), Source::File(file)))
         });
         users.look()?;
         Ok(users)
     }
 
-    fn new(users: htpasswd::Stored, file: Option<UserFile>) -> Self {
+    fn new(users: htpasswd::Stored, source: Source) -> Self {
         Self {
             table: ArcSwap::from_pointee(UserTable::new(users)),
-            file,
+            source,
             checks: Arc::default(),
             under_way: Mutex::default(),
             counts: UserCounts::default(),
@@ -172,14 +232,23 @@ impl Users {
     /// Checks the password of a user, sent by a client.
     pub async fn verify(self: &Arc<Self>, client: Scope, user: &str, password: Secret) -> Verdict {
         let verdict = self.check(client, user, password).await;
+        self.count(&verdict);
+        verdict
+    }
+
+    fn count(&self, verdict: &Verdict) {
         let count = match verdict {
             Verdict::Right(_) => &self.counts.right,
+            Verdict::Stale => &self.counts.stale,
             Verdict::Wrong => &self.counts.wrong,
             Verdict::TooMany(_) => &self.counts.refused,
             Verdict::Busy(_) => &self.counts.busy,
         };
         count.fetch_add(1, Relaxed);
-        verdict
+    }
+
+    fn file(&self) -> Option<&UserFile> {
+        if let Source::File(file) = &self.source { Some(file) } else { None }
     }
 
     /// Finds out whose a token is.
@@ -192,9 +261,9 @@ impl Users {
         verdict
     }
 
-    /// Whether any of them has a token.
+    /// Whether any of them has a token, or may have.
     pub fn have_tokens(&self) -> bool {
-        self.table.load().has_tokens()
+        self.asked_secrets() == Some(Secrets::Tokens) || self.table.load().has_tokens()
     }
 
     async fn check(self: &Arc<Self>, client: Scope, user: &str, password: Secret) -> Verdict {
@@ -258,7 +327,7 @@ impl Users {
 
     /// The users, as the file has them now.
     async fn current(self: &Arc<Self>) -> Arc<UserTable> {
-        if let Some(file) = &self.file
+        if let Some(file) = self.file()
             && file.is_due()
         {
             let look = async {
@@ -284,15 +353,15 @@ impl Users {
 
     /// Looks whether the file has changed, and reads it if so.
     fn look(&self) -> Result<(), UsersError> {
-        let Some(file) = &self.file else { return Ok(()) };
+        let Some(file) = self.file() else { return Ok(()) };
         let mut stamp = file.stamp.lock();
         let read = file.read_anew(&mut stamp);
         let mut trouble = file.trouble.lock();
         let looked = match read {
             Ok(None) => trouble.clone().map_or(Ok(()), |told| Err(UsersError::Wrong(told))),
-            Ok(Some((parsed, open_to_others))) => {
+            Ok(Some((parsed, mode))) => {
                 let told = trouble.take();
-                self.take(file, parsed, open_to_others, told.is_some());
+                self.take(file, parsed, mode, told.is_some());
                 Ok(())
             }
             Err(error) => {
@@ -310,16 +379,22 @@ impl Users {
     }
 
     /// Takes over what a file says.
-    fn take(&self, file: &UserFile, parsed: Htpasswd, open_to_others: bool, had_trouble: bool) {
+    fn take(&self, file: &UserFile, parsed: Htpasswd, mode: u32, had_trouble: bool) {
         let table = self.table.load();
         let taken_before = file.taken.swap(true, Relaxed);
         if *table.users() == parsed.users && !had_trouble && taken_before {
             return;
         }
         let path = file.path.display();
-        if open_to_others {
+        let is_read = mode & 0o004 != 0 && matches!(file.format, Format::Htdigest { .. });
+        if mode & 0o002 != 0 {
             tracing::warn!(
                 "everybody on this machine may write {path}, and so log in as anybody: `chmod o-w {path}`"
+            );
+        } else if is_read {
+            tracing::warn!(
+                "everybody on this machine may read {path}, and so log in as anybody, as hashes of Digest are as good as \
+                 passwords: `chmod o-r {path}`"
             );
         }
         for concern in &parsed.concerns {
@@ -335,20 +410,38 @@ impl Users {
     pub fn status(&self) -> Status {
         let count = |count: &AtomicU64| count.load(Relaxed);
         let table = self.table.load();
-        let status = match &self.file {
-            Some(file) => Status::new("auth.htpasswd", file.path.display().to_string())
-                .maybe("trouble", file.trouble.lock().clone()),
-            None => Status::new("auth.users", ""),
+        let status = match &self.source {
+            Source::Table => Status::new("auth.users", ""),
+            Source::File(file) => {
+                let kind = match file.format {
+                    Format::Htpasswd => "auth.htpasswd",
+                    Format::Htdigest { .. } => "auth.htdigest",
+                };
+                Status::new(kind, file.path.display().to_string())
+                    .maybe("trouble", file.trouble.lock().clone())
+            }
+            Source::Asked(asked) => return self.count_in(asked.status()),
+            Source::Certificates(_) => {
+                return Status::new("auth.certificates", "")
+                    .counter("logins", count(&self.counts.right))
+                    .counter("wrong_certificates", count(&self.counts.wrong));
+            }
         };
-        status
-            .gauge("users", table.users().len())
-            .counter("logins", count(&self.counts.right))
-            .counter("wrong_passwords", count(&self.counts.wrong))
+        self.count_in(status.gauge("users", table.users().len()))
+            .maybe_counter("stale", self.realm().map(|_| count(&self.counts.stale)))
             .maybe_counter("wrong_tokens", table.has_tokens().then(|| count(&self.counts.wrong_tokens)))
-            .counter("too_many", count(&self.counts.refused))
-            .counter("busy", count(&self.counts.busy))
             .gauge("remembered", self.checks.known_right())
             .gauge("waiting", hashing::waiting())
+    }
+
+    /// What came of checks of passwords.
+    fn count_in(&self, status: Status) -> Status {
+        let count = |count: &AtomicU64| count.load(Relaxed);
+        status
+            .counter("logins", count(&self.counts.right))
+            .counter("wrong_passwords", count(&self.counts.wrong))
+            .counter("too_many", count(&self.counts.refused))
+            .counter("busy", count(&self.counts.busy))
     }
 }
 
@@ -361,8 +454,8 @@ impl UserFile {
         *self.looked.lock() = Instant::now();
     }
 
-    /// What the file says, and whether others may write it; none if it has not changed.
-    fn read_anew(&self, stamp: &mut Option<FileStamp>) -> Result<Option<(Htpasswd, bool)>, UsersError> {
+    /// What the file says, and its permissions; none if it has not changed.
+    fn read_anew(&self, stamp: &mut Option<FileStamp>) -> Result<Option<(Htpasswd, u32)>, UsersError> {
         let known = stamp.take();
         if known.is_some() && Some(file::stamp(&self.path)?) == known {
             *stamp = known;
@@ -372,8 +465,8 @@ impl UserFile {
         *stamp = read.stamp;
         let name = self.path.display().to_string();
         let parsed =
-            htpasswd::parse(&read.bytes, &name).map_err(|wrong| UsersError::Wrong(wrong.told(&name)))?;
-        Ok(Some((parsed, read.mode & 0o002 != 0)))
+            self.format.parse(&read.bytes, &name).map_err(|wrong| UsersError::Wrong(wrong.told(&name)))?;
+        Ok(Some((parsed, read.mode)))
     }
 }
 

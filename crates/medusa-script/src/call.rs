@@ -69,6 +69,9 @@ pub(crate) struct Handler<'a> {
 /// A collection takes less than this; then there is room, or whoever fills the VM has been stopped.
 const COLLECTION: Duration = Duration::from_secs(1);
 
+/// How `request.luau` is told that a function is asked whose credentials are.
+const KNOWS_USERS: i64 = 1;
+
 async fn once(
     vm: &Rc<Vm>,
     requests: &Requests,
@@ -77,7 +80,11 @@ async fn once(
     (purpose, has_next): (Purpose, bool),
 ) -> Result<Reply, TaskError> {
     let answering = async {
-        let returned = handler.function.call_async::<Value>((open.handle(), has_next)).await?;
+        let how = match purpose {
+            Purpose::Login => Value::Integer(KNOWS_USERS),
+            _ => Value::Boolean(has_next),
+        };
+        let returned = handler.function.call_async::<Value>((open.handle(), how)).await?;
         match requests.inner_answer(open, &returned)? {
             Some((status, headers)) => Ok(Reply { status, headers, body: ReplyBody::Passed }),
             None => Reply::to(purpose, returned),

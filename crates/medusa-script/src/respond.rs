@@ -1,8 +1,11 @@
 //! What a handler returns, made a response.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use medusa_auth::htpasswd::check_name;
 use medusa_http::{Body, Purpose, Response};
 use mlua::{LuaString, Table, Value};
 
@@ -59,11 +62,20 @@ fn wrong(message: impl Into<String>) -> mlua::Error {
     mlua::Error::runtime(format!("a handler's answer: {}", message.into()))
 }
 
+fn no_name(why: impl fmt::Display) -> mlua::Error {
+    mlua::Error::runtime(format!(
+        "the function of medusa.auth: {why}; return the name of the user, true for the one that was given, or nil for nobody"
+    ))
+}
+
 impl Reply {
     /// What a function that was asked for something has returned.
     pub(crate) fn to(purpose: Purpose, value: Value) -> mlua::Result<Self> {
         match (purpose, value) {
-            (Purpose::Page(_) | Purpose::Key, Value::Nil) => Ok(Self::nothing()),
+            (Purpose::Page(_) | Purpose::Key | Purpose::Login, Value::Nil)
+            | (Purpose::Login, Value::Boolean(false)) => Ok(Self::nothing()),
+            (Purpose::Login, Value::String(name)) => Self::name(&name),
+            (Purpose::Login, other) => Err(no_name(format_args!("a {} was returned", kind(&other)))),
             (Purpose::Key, Value::String(text)) => Ok(Self::text(Bytes::copy_from_slice(&text.as_bytes()))),
             (Purpose::Key, other) => Err(mlua::Error::runtime(format!(
                 "the `key` of medusa.handler.limit: a {} was returned; return a string, or nil for the client's address",
@@ -71,6 +83,15 @@ impl Reply {
             ))),
             (Purpose::Answer | Purpose::Page(_), value) => Self::from_lua(value),
         }
+    }
+
+    /// The name of the user who asks.
+    fn name(name: &LuaString) -> mlua::Result<Self> {
+        let text = name.to_str().map_err(|_invalid| no_name("a name that is not UTF-8 was returned"))?;
+        check_name(&text).map_err(|why| {
+            no_name(format_args!("{} was returned, but {why}", show(&Value::String(name.clone()))))
+        })?;
+        Ok(Self::text(Bytes::copy_from_slice(text.as_bytes())))
     }
 
     fn nothing() -> Self {

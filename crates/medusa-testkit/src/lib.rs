@@ -55,7 +55,7 @@ use std::time::Duration;
 
 pub use address::OwnAddress;
 pub use authority::{Authority, Issued};
-pub use client::{Client, Response, dial};
+pub use client::{Client, Response, dial, known_as};
 pub use curl::{curl, run};
 pub use dnsmasq::Dnsmasq;
 pub use h2load::H2Load;

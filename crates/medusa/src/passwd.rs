@@ -6,7 +6,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 
 use medusa_auth::MAX_PASSWORD;
-use medusa_auth::passwd::{Changed, Done, remove, set, set_token};
+use medusa_auth::passwd::{Changed, Done, Owner, remove, set, set_token};
 use medusa_proto::with_causes;
 use zeroize::Zeroizing;
 
@@ -33,16 +33,17 @@ impl Way {
 }
 
 /// Gives a user of a file a password or a token, or removes that user.
-pub(crate) fn passwd(file: &Path, user: &str, way: Way) -> Result<(), String> {
+pub(crate) fn passwd(file: &Path, owner: Owner<'_>, way: Way) -> Result<(), String> {
+    let user = owner.user;
     let changed = match way {
-        Way::Remove => remove(file, user),
+        Way::Remove => remove(file, owner),
         Way::Token => set_token(file, user).map(|(changed, token)| {
             term::answer(&*token);
             changed
         }),
         Way::Password => {
             let password = if io::stdin().is_terminal() { typed(user)? } else { piped()? };
-            set(file, user, &password)
+            set(file, owner, &password)
         }
     };
     let Changed { done, wrong } = changed.map_err(|error| with_causes(&error))?;

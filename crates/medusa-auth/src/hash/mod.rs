@@ -3,6 +3,7 @@
 //! - [`argon2id`]: what new ones are made by;
 //! - [`bcrypt`](mod@bcrypt), [`sha_crypt`]: slow ones of other programs;
 //! - [`apr1`], `{SHA}`: fast ones, which whoever has the file finds out by the billion a second;
+//! - [`ha1`]: a fast one that Digest needs, for one realm; it is kept in files of its own;
 //! - [`crypt_text`]: the digits that most of these are written in.
 //!
 //! **Invariant:** a hash that was parsed is checked within about a second and 256 MiB: dearer ones are refused.
@@ -11,6 +12,7 @@ mod apr1;
 mod argon2id;
 mod bcrypt;
 mod crypt_text;
+mod ha1;
 mod sha_crypt;
 
 use std::fmt;
@@ -22,6 +24,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 pub(crate) use argon2id::new_hash as new_argon2id;
+pub(crate) use ha1::Ha1;
 
 /// What the digest of a token begins with.
 const TOKEN: &str = "{TOKEN}";
@@ -39,6 +42,7 @@ enum Parsed {
     Apr1(apr1::Apr1Hash),
     Sha1([u8; 20]),
     Token(TokenDigest),
+    Ha1(Ha1),
 }
 
 /// SHA-256 of a token.
@@ -61,6 +65,8 @@ pub enum Scheme {
     Sha1,
     /// `{TOKEN}`: SHA-256, once, of what no person has chosen and nobody can guess.
     Token,
+    /// MD5 or SHA-256, once, of user, realm and password: what Digest needs.
+    Ha1,
 }
 
 impl fmt::Display for Scheme {
@@ -73,6 +79,7 @@ impl fmt::Display for Scheme {
             Self::Apr1 => "apr1",
             Self::Sha1 => "{SHA}",
             Self::Token => "a token",
+            Self::Ha1 => "a user of Digest",
         })
     }
 }
@@ -148,6 +155,15 @@ impl PasswordHash {
         Ok(Self(parsed))
     }
 
+    /// What was made of a line of any file: that of users of Digest, too.
+    pub(crate) fn stored(text: &str) -> Result<Self, HashError> {
+        if text.starts_with(ha1::MAGIC) {
+            Ha1::parse(text).map(|ha1| Self(Parsed::Ha1(ha1)))
+        } else {
+            Self::parse(text)
+        }
+    }
+
     /// Whether it is made of this password. That takes its time.
     pub fn verify(&self, password: &[u8]) -> bool {
         match &self.0 {
@@ -157,6 +173,7 @@ impl PasswordHash {
             Parsed::Apr1(hash) => hash.verify(password),
             Parsed::Sha1(digest) => Sha1::digest(password).as_slice().ct_eq(digest).into(),
             Parsed::Token(digest) => token_digest(password).ct_eq(digest).into(),
+            Parsed::Ha1(ha1) => ha1.verify(password),
         }
     }
 
@@ -173,6 +190,7 @@ impl PasswordHash {
             Parsed::Apr1(_) => (Scheme::Apr1, [0; 3]),
             Parsed::Sha1(_) => (Scheme::Sha1, [0; 3]),
             Parsed::Token(_) => (Scheme::Token, [0; 3]),
+            Parsed::Ha1(_) => (Scheme::Ha1, [0; 3]),
         };
         Effort { scheme, cost }
     }
@@ -183,7 +201,7 @@ impl PasswordHash {
             Parsed::Argon2id(hash) => hash.concern(),
             Parsed::Bcrypt(hash) => hash.concern(),
             Parsed::ShaCrypt(hash) => hash.concern(),
-            Parsed::Apr1(_) | Parsed::Sha1(_) | Parsed::Token(_) => None,
+            Parsed::Apr1(_) | Parsed::Sha1(_) | Parsed::Token(_) | Parsed::Ha1(_) => None,
         }
     }
 
@@ -229,6 +247,7 @@ fn unknown(text: &str) -> &'static str {
         _ if text.starts_with("$argon2") => "of the kinds of Argon2 only Argon2id is taken",
         _ if text.starts_with("$2") => "this version of bcrypt is not taken",
         _ if text.starts_with("$y$") || text.starts_with("$7$") => "yescrypt and scrypt are not taken",
+        _ if text.starts_with(ha1::MAGIC) => "users of Digest have a file of their own",
         _ if text.starts_with("$1$") => "MD5-crypt is not taken",
         _ if text.starts_with('$') || text.starts_with('{') => "a hash of a kind that is not taken",
         _ => "a password that is not hashed, or DES-crypt",

@@ -245,7 +245,7 @@ impl Folder {
 
     /// As if a second had passed.
     fn due(&self) {
-        let file = self.users.file.as_ref().expect("a file");
+        let file = self.users.file().expect("a file");
         *file.looked.lock() = Instant::now().checked_sub(LOOK).expect("the machine runs for longer");
     }
 
@@ -254,7 +254,7 @@ impl Folder {
     }
 
     fn trouble(&self) -> Option<String> {
-        self.users.file.as_ref().and_then(|file| file.trouble.lock().clone())
+        self.users.file().and_then(|file| file.trouble.lock().clone())
     }
 }
 

@@ -60,6 +60,7 @@ pub(crate) async fn exchange(
     let head = Arc::new(Head {
         method: parts.method,
         uri: parts.uri,
+        came: None,
         version,
         headers: parts.headers,
         params: Params::default(),

@@ -1,121 +1,86 @@
 //! Lets those through to another handler who are known: HTTP authentication, by passwords (Basic,
-//! [RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)) and tokens (Bearer,
-//! [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)).
+//! [RFC 7617](https://www.rfc-editor.org/rfc/rfc7617), Digest, [RFC 7616](https://www.rfc-editor.org/rfc/rfc7616)) and tokens
+//! (Bearer, [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)), or the certificate that a client came with.
 //!
 //! It is asked at every request, also one that asks for a `WebSocket`. The handler behind it sees who it is
-//! ([`Head::user`]) and, unless told otherwise, not the password: a proxy or a script would pass it on.
+//! ([`Head::user`]) and, unless told otherwise, not the password: a proxy or a script would pass it on. Where somebody else knows the
+//! users ([`Users::asked`]), that is a handler beside the one it stands before: asked for [`Purpose::Login`], with the field
+//! `Authorization`, it answers 200 with the user's name, or without a body.
+//!
+//! - [`challenge`]: what is asked of a client that is not known;
+//! - [`target`]: whether an answer of Digest is to the request that it came with;
+//! - [`certificate`]: what of a certificate is a name.
 //!
 //! **Invariant:** a request that is let through has its user set; one that is not never reaches the handler.
+
+mod certificate;
+mod challenge;
+mod target;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use medusa_auth::basic::{self, Credentials, NotBasic};
-use medusa_auth::{Scope, Users, Verdict};
+use medusa_auth::digest::{self, DigestCredentials, MalformedDigest};
+use medusa_auth::{Scope, Secret, Users, Verdict};
 use medusa_net::clients::ClientPrefix;
 use medusa_proto::access::Peer;
 use medusa_proto::status::Status;
 
+pub use self::challenge::{AuthError, AuthOptions, AuthScheme, Challenge};
 use crate::admission::holder;
-use crate::handler::{Handler, HandlerError, HandlerFuture};
+use crate::body::Body;
+use crate::handler::{Handler, HandlerError, HandlerFuture, OverdueFuture};
 use crate::pass::pass;
-use crate::request::{Head, Request};
+use crate::request::{Head, Purpose, Request, RequestBody};
 use crate::response::Response;
-
-/// The longest realm, in bytes.
-const MAX_REALM: usize = 200;
-
-/// What a wrapper is given beside the users.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthOptions {
-    /// What is protected, as browsers tell people who are asked for a password.
-    pub realm: String,
-    /// Whether the handler sees the field `Authorization`.
-    pub pass_authorization: bool,
-}
-
-impl Default for AuthOptions {
-    fn default() -> Self {
-        Self { realm: "Members only".to_owned(), pass_authorization: false }
-    }
-}
-
-/// The reason why there can be no such wrapper.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum AuthError {
-    /// The realm cannot be sent.
-    #[error("the realm {0:?} cannot be sent; give one line of 1 to {MAX_REALM} bytes")]
-    Realm(String),
-}
-
-/// What a client that is not known is told to do.
-#[derive(Debug, Clone)]
-pub struct Challenge {
-    basic: HeaderValue,
-    /// For users some of whom have tokens.
-    bearer: HeaderValue,
-    /// For who came with a token that nobody has.
-    wrong_token: HeaderValue,
-    pass_authorization: bool,
-}
-
-impl Challenge {
-    /// What these options say.
-    ///
-    /// # Errors
-    ///
-    /// See [`AuthError`].
-    pub fn new(options: &AuthOptions) -> Result<Self, AuthError> {
-        let realm = &options.realm;
-        let refused = || AuthError::Realm(realm.clone());
-        if !(1..=MAX_REALM).contains(&realm.len()) || realm.chars().any(char::is_control) {
-            return Err(refused());
-        }
-        let realm = realm.replace('\\', "\\\\").replace('"', "\\\"");
-        let value = |text: String| HeaderValue::from_bytes(text.as_bytes()).map_err(|_invalid| refused());
-        Ok(Self {
-            basic: value(format!("Basic realm=\"{realm}\", charset=\"UTF-8\""))?,
-            bearer: value(format!("Bearer realm=\"{realm}\""))?,
-            wrong_token: value(format!("Bearer realm=\"{realm}\", error=\"invalid_token\""))?,
-            pass_authorization: options.pass_authorization,
-        })
-    }
-}
 
 /// A wrapper that lets users through to the handler in it.
 #[derive(Debug)]
 pub struct Auth {
-    inner: Arc<dyn Handler>,
+    handler: Arc<dyn Handler>,
+    /// That again, and behind it whoever knows the users, if they are not known here.
+    inner: Vec<Arc<dyn Handler>>,
     users: Arc<Users>,
     challenge: Challenge,
     /// Whether it was told that passwords come as anybody on the way can read them.
     told: AtomicBool,
 }
 
+/// The reason of a 500.
+#[derive(Debug, thiserror::Error)]
+#[error("what knows the users of medusa.handler.auth answers {}; it must be a name, or nothing", .0.as_u16())]
+struct NoName(StatusCode);
+
 impl Auth {
-    /// Wraps `inner`.
-    pub fn new(inner: Arc<dyn Handler>, users: Arc<Users>, challenge: Challenge) -> Self {
-        Self { inner, users, challenge, told: AtomicBool::new(false) }
+    /// Stands before the first of `inner`. A second one knows the users, if they are [asked](Users::asked) about.
+    ///
+    /// # Panics
+    ///
+    /// There is none.
+    pub fn new(inner: Vec<Arc<dyn Handler>>, users: Arc<Users>, challenge: Challenge) -> Self {
+        let handler = Arc::clone(inner.first().expect("a wrapper stands before a handler"));
+        Self { handler, inner, users, challenge, told: AtomicBool::new(false) }
     }
 
     async fn answer(&self, mut request: Request) -> Result<Response, HandlerError> {
-        let credentials = match credentials(&request.head.headers) {
-            Ok(credentials) => credentials,
-            Err(NotBasic::OtherScheme) => return Ok(self.ask()),
-            Err(error @ NotBasic::Malformed(_)) => {
-                return Err(HandlerError::client(StatusCode::BAD_REQUEST, error));
+        let verdict = match self.users.certificate_name() {
+            Some(name) => {
+                match self.users.verify_certificate(certificate::name(&request.head, name).as_deref()) {
+                    // There is no field by which a certificate is asked for, so it is no 401.
+                    Verdict::Wrong => return Ok(Response::page(StatusCode::FORBIDDEN)),
+                    verdict => verdict,
+                }
             }
-        };
-        self.tell_if_readable(&request.head);
-        let (verdict, is_token) = match credentials {
-            Given::Password(Credentials { user, password }) => {
-                (self.users.verify(scope(request.head.client), &user, password).await, false)
-            }
-            Given::Token(token) => (self.users.verify_token(token).await, true),
+            None => match self.verify(&request.head).await? {
+                Ok(verdict) => verdict,
+                Err(refusal) => return Ok(*refusal),
+            },
         };
         match verdict {
             Verdict::Right(user) => {
@@ -129,26 +94,84 @@ impl Auth {
                     ));
                 }
             }
-            Verdict::Wrong if is_token => {
-                return Ok(unauthorized([&self.challenge.wrong_token]));
-            }
-            Verdict::Wrong => return Ok(self.ask()),
+            Verdict::Wrong => return self.ask(false),
+            Verdict::Stale => return self.ask(true),
             Verdict::TooMany(wait) => return Ok(later(StatusCode::TOO_MANY_REQUESTS, wait)),
             Verdict::Busy(wait) => return Ok(later(StatusCode::SERVICE_UNAVAILABLE, wait)),
         }
-        if !self.challenge.pass_authorization {
+        if !self.challenge.passes_authorization() {
             let mut head = Head::clone(&request.head);
             head.headers.remove(header::AUTHORIZATION);
             request.head = Arc::new(head);
         }
-        pass(&self.inner, request).await
+        pass(&self.handler, request).await
+    }
+
+    /// Checks the credentials of a request; the answer to one that has none that are asked for, or wrong ones, if that is all there is to it.
+    async fn verify(&self, head: &Head) -> Result<Result<Verdict, Box<Response>>, HandlerError> {
+        let given = match given(&head.headers) {
+            Ok(given) => given.filter(|given| self.challenge.asks_for(given, &self.users)),
+            // What is not asked for is not looked at, so it is not malformed either.
+            Err(why) if why.scheme().is_some_and(|scheme| !self.challenge.offers(scheme)) => None,
+            Err(why) => return Err(HandlerError::client(StatusCode::BAD_REQUEST, why)),
+        };
+        let Some(given) = given else { return self.ask(false).map(|page| Err(page.into())) };
+        let client = scope(head.client);
+        Ok(Ok(match given {
+            Given::Password(Credentials { user, password }) => {
+                self.tell_if_readable(head);
+                if self.users.asked_secrets().is_some() {
+                    self.users.verify_asking(client, &user, &password, self.ask_about(head)).await?
+                } else {
+                    self.users.verify(client, &user, password).await
+                }
+            }
+            Given::Token(token) => {
+                self.tell_if_readable(head);
+                let verdict = if self.users.asked_secrets().is_some() {
+                    let token: Secret = token.to_vec().into();
+                    self.users.verify_asking(client, "", &token, self.ask_about(head)).await?
+                } else {
+                    self.users.verify_token(token).await
+                };
+                if verdict == Verdict::Wrong {
+                    return Ok(Err(self.challenge.wrong_token().into()));
+                }
+                verdict
+            }
+            Given::Digest(given) => {
+                if !self.challenge.is_ours(&given) {
+                    return self.ask(false).map(|page| Err(page.into()));
+                }
+                if !target::is_that_of(head, &given.uri) {
+                    let why = "the `uri` of the credentials is not the target of the request";
+                    return Err(HandlerError::client(StatusCode::BAD_REQUEST, why));
+                }
+                let lasts = self.challenge.nonce_lifetime();
+                self.users.verify_digest(client, &given, head.method.as_str(), lasts).await
+            }
+        }))
+    }
+
+    /// Asks whoever knows the users whose the credentials are.
+    async fn ask_about(&self, head: &Head) -> Result<Option<String>, HandlerError> {
+        let [_, knows] = &*self.inner else { return Ok(None) };
+        let asked = Head { purpose: Purpose::Login, ..Head::clone(head) };
+        let asked = Request { head: asked.into(), body: RequestBody::from_bytes(Bytes::new()) };
+        let told = pass(knows, asked).await?;
+        match &told.body {
+            Body::Empty if told.status == StatusCode::OK => Ok(None),
+            Body::Bytes(name) if told.status == StatusCode::OK => Ok(match str::from_utf8(name) {
+                Ok("") | Err(_) => None,
+                Ok(name) => Some(name.to_owned()),
+            }),
+            _ => Err(HandlerError::internal(NoName(told.status))),
+        }
     }
 
     /// 401: who is it?
-    fn ask(&self) -> Response {
-        let bearer = self.users.have_tokens().then_some(&self.challenge.bearer);
-        // The first is what a browser takes.
-        unauthorized([&self.challenge.basic].into_iter().chain(bearer))
+    fn ask(&self, is_stale: bool) -> Result<Response, HandlerError> {
+        self.challenge.page(&self.users, is_stale)
     }
 
     fn tell_if_readable(&self, head: &Head) {
@@ -169,11 +192,22 @@ impl Handler for Auth {
     }
 
     fn inner(&self) -> &[Arc<dyn Handler>] {
-        std::slice::from_ref(&self.inner)
+        &self.inner
     }
 
-    fn around(&self, inner: Arc<dyn Handler>) -> Option<Arc<dyn Handler>> {
-        Some(Arc::new(Self::new(inner, Arc::clone(&self.users), self.challenge.clone())))
+    fn around_all(&self, inner: Vec<Arc<dyn Handler>>) -> Option<Arc<dyn Handler>> {
+        let is_same = inner.len() == self.inner.len();
+        is_same.then(|| {
+            Arc::new(Self::new(inner, Arc::clone(&self.users), self.challenge.clone())) as Arc<dyn Handler>
+        })
+    }
+
+    fn answers_preflights(&self) -> bool {
+        self.handler.answers_preflights()
+    }
+
+    fn overdue<'a>(&'a self, head: &'a Arc<Head>, page: Response) -> OverdueFuture<'a> {
+        self.handler.overdue(head, page)
     }
 
     fn status(&self) -> Status {
@@ -186,28 +220,49 @@ impl Handler for Auth {
 enum Given<'a> {
     Password(Credentials),
     Token(&'a [u8]),
+    Digest(Box<DigestCredentials>),
 }
 
-/// The credentials in the one field that has them.
-fn credentials(headers: &HeaderMap) -> Result<Given<'_>, NotBasic> {
+/// The reason of a 400: credentials that are not understood.
+#[derive(Debug, thiserror::Error)]
+enum NotGiven {
+    #[error(transparent)]
+    Basic(#[from] NotBasic),
+    #[error(transparent)]
+    Digest(#[from] MalformedDigest),
+    #[error("there are two fields with credentials")]
+    Two,
+}
+
+impl NotGiven {
+    /// The scheme that they are of.
+    fn scheme(&self) -> Option<AuthScheme> {
+        match self {
+            Self::Basic(_) => Some(AuthScheme::Basic),
+            Self::Digest(_) => Some(AuthScheme::Digest),
+            Self::Two => None,
+        }
+    }
+}
+
+/// The credentials in the one field that has them; none if there is no such field, or they are of another scheme.
+fn given(headers: &HeaderMap) -> Result<Option<Given<'_>>, NotGiven> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
-    let first = fields.next().ok_or(NotBasic::OtherScheme)?;
+    let Some(field) = fields.next().map(HeaderValue::as_bytes) else { return Ok(None) };
     if fields.next().is_some() {
-        return Err(NotBasic::Malformed("there are two of them"));
+        return Err(NotGiven::Two);
     }
-    match basic::bearer(first.as_bytes()) {
-        Some(token) => Ok(Given::Token(token)),
-        None => basic::parse(first.as_bytes()).map(Given::Password),
+    if let Some(token) = basic::bearer(field) {
+        return Ok(Some(Given::Token(token)));
     }
-}
-
-fn unauthorized<'a>(challenges: impl IntoIterator<Item = &'a HeaderValue>) -> Response {
-    let mut response = Response::page(StatusCode::UNAUTHORIZED);
-    for challenge in challenges {
-        // There is room: a page has a field or two.
-        let _full = response.headers.try_append(header::WWW_AUTHENTICATE, challenge.clone());
+    if let Some(credentials) = digest::parse(field) {
+        return Ok(Some(Given::Digest(credentials?.into())));
     }
-    response
+    match basic::parse(field) {
+        Ok(credentials) => Ok(Some(Given::Password(credentials))),
+        Err(NotBasic::OtherScheme) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What a client's failures are counted by; of this machine's own addresses, which speak for others, nothing is counted.
@@ -232,34 +287,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_realm_is_one_line_of_text() {
-        let value = |realm: &str| {
-            let options = AuthOptions { realm: realm.to_owned(), ..AuthOptions::default() };
-            Challenge::new(&options).map(|challenge| challenge.basic.as_bytes().to_vec())
-        };
-        assert_eq!(value("Zoë").as_deref(), Ok("Basic realm=\"Zoë\", charset=\"UTF-8\"".as_bytes()));
-        assert_eq!(value("a \"b\\").as_deref(), Ok(&b"Basic realm=\"a \\\"b\\\\\", charset=\"UTF-8\""[..]));
-        for realm in ["", "a\nb", "a\tb", &"x".repeat(MAX_REALM + 1)] {
-            assert_eq!(value(realm), Err(AuthError::Realm(realm.to_owned())));
-        }
-    }
-
-    #[test]
     fn there_is_one_field_with_credentials() {
         let of = |fields: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for field in fields {
                 headers.try_append(header::AUTHORIZATION, HeaderValue::from_static(field)).expect("room");
             }
-            credentials(&headers).map(|given| match given {
-                Given::Password(credentials) => credentials.user,
-                Given::Token(token) => String::from_utf8_lossy(token).into_owned(),
+            given(&headers).map(|given| {
+                given.map(|given| match given {
+                    Given::Password(credentials) => credentials.user,
+                    Given::Token(token) => String::from_utf8_lossy(token).into_owned(),
+                    Given::Digest(credentials) => credentials.realm,
+                })
             })
         };
-        assert_eq!(of(&["Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="]).as_deref(), Ok("Aladdin"));
-        assert_eq!(of(&["bearer abc"]).as_deref(), Ok("abc"));
-        assert_eq!(of(&[]), Err(NotBasic::OtherScheme));
-        assert!(matches!(of(&["Basic YTpi", "Basic YTpi"]), Err(NotBasic::Malformed(_))));
+        let is = |fields: &[&'static str]| of(fields).expect("credentials, or none");
+        assert_eq!(is(&["Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="]).as_deref(), Some("Aladdin"));
+        assert_eq!(is(&["bearer abc"]).as_deref(), Some("abc"));
+        assert_eq!((is(&[]), is(&["Negotiate abc"]), is(&[""])), (None, None, None));
+        assert!(matches!(of(&["Basic YTpi", "Basic YTpi"]), Err(NotGiven::Two)));
+        assert!(matches!(of(&["Basic %"]), Err(NotGiven::Basic(NotBasic::Malformed(_)))));
+        assert!(matches!(of(&["Digest %"]), Err(NotGiven::Digest(_))));
     }
 
     #[test]
@@ -280,5 +328,33 @@ mod tests {
         let told = |wait| later(StatusCode::TOO_MANY_REQUESTS, wait).headers[header::RETRY_AFTER].clone();
         assert_eq!(told(Duration::ZERO), "1");
         assert_eq!(told(Duration::from_millis(5001)), "6");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn whoever_knows_the_users_is_asked_and_nobody_is_let_in_by_a_fault() {
+        use medusa_auth::Secrets;
+
+        use crate::handlers::stand_in::{answers, fine, request_from};
+
+        let users = || Users::asked(Secrets::Passwords, Duration::ZERO, None);
+        let challenge = Challenge::new(&AuthOptions::default(), &users()).expect("a challenge");
+        let asked = async |knows: fn() -> Response, field: &str| {
+            let auth = Auth::new(vec![fine(), answers(knows)], users(), challenge.clone());
+            let request = request_from("::1", http::Method::GET, "/", &[("authorization", field)]);
+            let head = Arc::clone(&request.head);
+            let status = match auth.handle(request).await {
+                Ok(response) => response.status.as_u16(),
+                Err(error) => error.status().as_u16(),
+            };
+            (status, head.user.get().map(ToString::to_string))
+        };
+        let basic = "Basic YTpi";
+        assert_eq!(asked(|| Response::text("Ada"), basic).await, (200, Some("Ada".to_owned())));
+        assert_eq!(asked(|| Response::text("Ada"), "Bearer abc").await, (401, None), "it is not asked for");
+        assert_eq!(asked(Response::default, basic).await, (401, None));
+        assert_eq!(asked(|| Response::text(""), basic).await, (401, None));
+        assert_eq!(asked(|| Response::text("a\nb"), basic).await, (401, None));
+        assert_eq!(asked(|| Response::page(StatusCode::NOT_FOUND), basic).await, (500, None));
+        assert_eq!(asked(|| Response::status(StatusCode::NO_CONTENT), basic).await, (500, None));
     }
 }

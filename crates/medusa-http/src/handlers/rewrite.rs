@@ -110,7 +110,8 @@ impl Rewrite {
             return Ok(Response::page(http::StatusCode::NOT_FOUND));
         };
         let head = Arc::make_mut(&mut request.head);
-        (head.uri, head.tail) = (uri, tail);
+        head.replace_uri(uri);
+        head.tail = tail;
         pass(&self.inner, request).await
     }
 }

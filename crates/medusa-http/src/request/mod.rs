@@ -53,6 +53,8 @@ pub struct Head {
     pub uri: Uri,
     /// The protocol version the client spoke.
     pub version: Version,
+    /// The target as it came, where a wrapper has changed it.
+    pub(crate) came: Option<Arc<Uri>>,
     /// The fields.
     pub headers: HeaderMap,
     /// The texts that the pattern's wildcards matched, decoded.
@@ -101,6 +103,8 @@ pub enum Purpose {
     Page(StatusCode),
     /// A text by which requests are told apart, or nothing.
     Key,
+    /// Whose its credentials are, by the name, or nothing.
+    Login,
 }
 
 impl Head {
@@ -110,6 +114,7 @@ impl Head {
             method,
             uri,
             version: Version::HTTP_11,
+            came: None,
             headers: HeaderMap::new(),
             params: Params::default(),
             tail: 0,
@@ -136,6 +141,17 @@ impl Head {
         {
             *known.lock() = again.into_inner();
         }
+    }
+
+    /// The target as the client has sent it, whatever wrappers have made of it since.
+    pub(crate) fn target(&self) -> &Uri {
+        self.came.as_deref().unwrap_or(&self.uri)
+    }
+
+    /// Asks for something else than the client did.
+    pub(crate) fn replace_uri(&mut self, uri: Uri) {
+        let came = std::mem::replace(&mut self.uri, uri);
+        self.came.get_or_insert_with(|| Arc::new(came));
     }
 
     /// The path as it came, not decoded.

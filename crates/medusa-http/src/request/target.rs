@@ -42,7 +42,7 @@ impl Head {
         if path != self.path() && !self.path().get(..self.tail).is_some_and(is_below) {
             self.tail = 1;
         }
-        self.uri = uri;
+        self.replace_uri(uri);
         Ok(())
     }
 }

@@ -89,7 +89,7 @@ pub(super) const PAGES: &[Page] = &[
         title: "Users",
         intro: "Users and their passwords, for `medusa.handler.auth`.",
         items: auth::DOCS,
-        classes: &[auth::CLASS],
+        classes: &[auth::CLASS, auth::HTDIGEST_OPTIONS, auth::ASKED_OPTIONS, auth::CERTIFICATE_OPTIONS],
     },
     Page {
         file: "versions.md",

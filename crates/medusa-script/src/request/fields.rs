@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode, Version, header};
+use medusa_auth::basic::{self, Credentials};
 use medusa_http::{Head, Purpose};
 use medusa_proto::{cookie, query};
 use mlua::{IntoLua, Lua, Table, Value};
@@ -27,7 +28,7 @@ pub(super) fn field(lua: &Lua, head: &Head, key: &[u8]) -> mlua::Result<Value> {
         b"user" => head.user.get().map_or(Ok(Value::Nil), |user| text(user)),
         b"status" => Ok(match head.purpose {
             Purpose::Page(status) => Value::Integer(status.as_u16().into()),
-            Purpose::Answer | Purpose::Key => Value::Nil,
+            Purpose::Answer | Purpose::Key | Purpose::Login => Value::Nil,
         }),
         b"scheme" => text(head.scheme()),
         b"secure" => Ok(Value::Boolean(head.secure)),
@@ -52,12 +53,28 @@ pub(super) fn field(lua: &Lua, head: &Head, key: &[u8]) -> mlua::Result<Value> {
             first_values(lua, all)?.into_lua(lua)
         }
         b"cookies" => cookies(lua, &head.headers)?.into_lua(lua),
+        LOGIN_NAME | LOGIN_SECRET if head.purpose == Purpose::Login => login(lua, head, key == LOGIN_NAME),
         b"last_event_id" => match head.headers.get("last-event-id") {
             None => Ok(Value::Nil),
             Some(id) => lua.create_string(id.as_bytes()).map(Value::String),
         },
         _ => Ok(Value::Nil),
     }
+}
+
+/// What `request.luau` asks for to call a function that knows users.
+const LOGIN_NAME: &[u8] = b"login_name";
+const LOGIN_SECRET: &[u8] = b"login_secret";
+
+/// The name in the credentials of a request, or what is to show that it is the user's: a password, or a token, beside which there is no
+/// name.
+fn login(lua: &Lua, head: &Head, name: bool) -> mlua::Result<Value> {
+    let field = head.headers.get(header::AUTHORIZATION).map_or(&[][..], HeaderValue::as_bytes);
+    if let Some(token) = basic::bearer(field) {
+        return if name { Ok(Value::Nil) } else { lua.create_string(token).map(Value::String) };
+    }
+    let Ok(Credentials { user, password }) = basic::parse(field) else { return Ok(Value::Nil) };
+    lua.create_string(if name { user.as_bytes() } else { password.bytes() }).map(Value::String)
 }
 
 /// Refuses a query of which not all is read: what is behind the last of `pairs` would be lost.

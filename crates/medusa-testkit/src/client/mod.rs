@@ -22,6 +22,7 @@ use rustls::{ClientConfig, HandshakeKind};
 use crate::PATIENCE;
 use parse::{Framing, Head};
 use stream::Stream;
+pub use stream::known_as;
 
 /// The longest response that is read, in bytes, if nothing else is said.
 const LONGEST: usize = 64 * 1024 * 1024;

@@ -6,9 +6,12 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned};
+
+use crate::Issued;
 
 /// A connection.
 #[derive(Debug)]
@@ -58,12 +61,30 @@ impl Stream {
 /// Settings that trust this authority (PEM) alone.
 #[track_caller]
 pub(super) fn trusting(ca: &str) -> ClientConfig {
+    settings(ca).with_no_client_auth()
+}
+
+/// Settings that trust this authority (PEM) alone, for a client that has a certificate of its own. All connections by the same
+/// may resume each other's sessions.
+///
+/// # Panics
+///
+/// One of them is none.
+#[track_caller]
+pub fn known_as(own: &Issued, ca: &str) -> Arc<ClientConfig> {
+    let cert = CertificateDer::from_pem_slice(own.cert.as_bytes()).expect("a certificate, PEM");
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key, PEM");
+    settings(ca).with_client_auth_cert(vec![cert], key).expect("a certificate and its key").into()
+}
+
+#[track_caller]
+fn settings(ca: &str) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(ca.as_bytes()).expect("a certificate, PEM");
     roots.add(ca).expect("the certificate of an authority");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    versions.expect("the provider's own").with_root_certificates(roots).with_no_client_auth()
+    versions.expect("the provider's own").with_root_certificates(roots)
 }
 
 impl Read for Stream {

@@ -370,17 +370,18 @@ Examples:
 
     /// Give a user of a file a password, or remove the user
     ///
-    /// For `medusa.auth.htpasswd`. The password is asked for at the terminal, or is one line of standard input; the file gets a
-    /// hash of it (Argon2id). Other lines stay as they are. The file is made if there is none, for its owner alone; a server that
+    /// For `medusa.auth.htpasswd`, or `medusa.auth.htdigest`. The password is asked for at the terminal, or is one line of standard
+    /// input; the file gets a hash of it (Argon2id; for Digest, SHA-256 and MD5). Other lines stay as they are. The file is made if there is none, for its owner alone; a server that
     /// runs as another user must be allowed to read it.
     #[command(after_long_help = "\
 Examples:
   medusa passwd users.htpasswd ada          asks for it twice
   medusa passwd users.htpasswd ada < secret
   medusa passwd --remove users.htpasswd ada
-  medusa passwd --token users.htpasswd ci   prints a new token, for `Authorization: Bearer TOKEN`")]
+  medusa passwd --token users.htpasswd ci   prints a new token, for `Authorization: Bearer TOKEN`
+  medusa passwd --digest 'The club' users.htdigest ada")]
     Passwd {
-        /// The file, of lines `name:hash`
+        /// The file, of lines `name:hash`, or `name:realm:hash` for Digest
         #[arg(value_parser = named("a file"))]
         file: PathBuf,
         /// The user
@@ -389,8 +390,11 @@ Examples:
         #[arg(long)]
         remove: bool,
         /// Make a token for a program, in place of a password; it is printed this once
-        #[arg(long, conflicts_with = "remove")]
+        #[arg(long, conflicts_with_all = ["remove", "digest"])]
         token: bool,
+        /// The user is one of this realm, in a file for Digest
+        #[arg(long, value_name = "REALM")]
+        digest: Option<String>,
     },
 
     /// Print the type definitions of the script API, for editors

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use medusa_auth::passwd::Owner;
 use medusa_monitor::Op;
 use medusa_proto::with_causes;
 use medusa_script::RustHandlers;
@@ -116,8 +117,8 @@ fn dispatch(cli: Cli, command: String, handlers: RustHandlers) -> Result<(), Str
         Some(Command::Reopen { place }) => remote(place, command)?.reopen(),
         Some(Command::Stop { place }) => remote(place, command)?.stop(),
         Some(Command::Audit { command: audit }) => audited(audit, command),
-        Some(Command::Passwd { file, user, remove, token }) => {
-            passwd::passwd(&file, &user, Way::of(remove, token))
+        Some(Command::Passwd { file, user, remove, token, digest }) => {
+            passwd::passwd(&file, Owner { user: &user, realm: digest.as_deref() }, Way::of(remove, token))
         }
         Some(Command::Types) => {
             generate::types();

@@ -50,7 +50,7 @@ impl Encrypted {
 
 /// Writes a certificate and its key: `cert.pem` and `key.pem` behind a prefix. The key is for its owner, as it should be.
 #[track_caller]
-fn install(site: &Site, prefix: &str, issued: &Issued) {
+pub(crate) fn install(site: &Site, prefix: &str, issued: &Issued) {
     use std::os::unix::fs::PermissionsExt as _;
     site.write(&format!("{prefix}cert.pem"), &issued.cert);
     let key = format!("{prefix}key.pem");

@@ -26,8 +26,8 @@ mod wrap;
 use medusa_http::handlers::compress::Compress;
 use mlua::{AnyUserData, Lua, Table, Value};
 
-use self::value::HandlerValue;
-pub(super) use self::value::{handler_of, to_handler};
+pub(super) use self::script::of_file;
+pub(super) use self::value::{HandlerValue, handler_of, to_handler};
 use self::wrap::Wrapper;
 use crate::docs::{Class, Item, main_item};
 

@@ -26,7 +26,7 @@ pub(super) fn script(lua: &Lua, file: Value) -> mlua::Result<HandlerValue> {
 }
 
 /// The handler of a file, as `function` is given it.
-pub(super) fn of_file(lua: &Lua, function: &str, file: &str) -> mlua::Result<HandlerValue> {
+pub(in crate::bindings) fn of_file(lua: &Lua, function: &str, file: &str) -> mlua::Result<HandlerValue> {
     let context = MainContext::of(lua)?;
     let path = below(Path::new(file)).ok_or_else(|| {
         fail(lua, format!("{function}: {file:?} is not a path below the script's directory"))

@@ -13,7 +13,7 @@ use crate::print::show;
 
 /// A handler, as a value of the script.
 #[derive(Debug, Clone)]
-pub(super) enum HandlerValue {
+pub(in crate::bindings) enum HandlerValue {
     /// One that has nothing of this VM.
     Made(Arc<dyn Handler>),
     /// One that is made when it is mounted.
@@ -22,7 +22,7 @@ pub(super) enum HandlerValue {
 
 impl HandlerValue {
     /// The value that a script gives for a handler: one of these, or a function.
-    pub(super) fn of(lua: &Lua, given: &Value) -> mlua::Result<Self> {
+    pub(in crate::bindings) fn of(lua: &Lua, given: &Value) -> mlua::Result<Self> {
         if let Value::Function(function) = given {
             return Ok(Self::Blueprint(Blueprint::of(function.clone(), origin(lua)).into()));
         }

@@ -137,7 +137,7 @@ impl Extent {
 
 /// A handler with functions of the script in it, which is made when it is mounted.
 #[derive(Debug)]
-pub(super) struct Blueprint {
+pub(in crate::bindings) struct Blueprint {
     planned: Planned,
     /// Where its first function comes from.
     pub(super) origin: Arc<str>,

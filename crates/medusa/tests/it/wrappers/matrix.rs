@@ -17,6 +17,7 @@ use super::SOCKET;
 /// apart by what is behind a blank.
 const WRAPPERS: &[(&str, &str)] = &[
     ("auth", "medusa.handler.auth(users, H, { pass_authorization = true })"),
+    ("auth file", "medusa.handler.auth(medusa.auth.users('knows.luau'), H, { pass_authorization = true })"),
     ("allow", "medusa.handler.allow({ 'private' }, H)"),
     ("deny", "medusa.handler.deny({ '192.0.2.0/24', '2001:db8::/32' }, H)"),
     ("limit", "medusa.handler.limit({ rate = 100000 }, H)"),
@@ -67,6 +68,7 @@ fn wrappers() -> String {
 
 fn site(mounts: &str) -> Site {
     let site = web(&format!("{}{mounts}", wrappers()))
+        .file("knows.luau", "return function(name, password) return password == 'secret' end")
         .file("key.luau", "return function(req) return 'key' end")
         .file("wrap.luau", "return function(req, next) return next(req) end")
         .file("script.luau", "return function(req) return 'script' end")
