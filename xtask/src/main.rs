@@ -100,7 +100,7 @@ mod tests {
         }
         assert!(
             refused("xtask bench htpt")
-                .contains("http, websocket, idle, log, handlers, preempt, site, live, all")
+                .contains("http, websocket, idle, log, handlers, logins, preempt, site, live, all")
         );
         assert!(refused("xtask ci tets").contains("test"));
     }

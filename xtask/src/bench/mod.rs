@@ -13,6 +13,7 @@ mod idle;
 mod live;
 mod load;
 mod log;
+mod logins;
 mod medusa;
 mod nginx;
 mod preempt;
@@ -37,8 +38,8 @@ use crate::term;
 pub(crate) struct BenchArgs {
     #[arg(value_parser = PossibleValuesParser::new(BENCHES.iter().map(|bench| bench.name).chain([ALL])))]
     name: String,
-    /// Rounds; one round measures everything that is compared once, in turn. 5 when not given (idle: 1, log, site
-    /// and live: 3)
+    /// Rounds; one round measures everything that is compared once, in turn. 5 when not given (idle: 1, log, logins,
+    /// site and live: 3)
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
     /// Seconds of each stretch of load (idle: of holding still). 5 when not given (idle: 15, site: 3, live: 20)
@@ -63,12 +64,13 @@ struct Bench {
 }
 
 /// Every bench, in the order of the help.
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 9] = [
     Bench { name: "http", run: http::run, rounds: 5, seconds: 5, takes: &["--case", "--against"] },
     Bench { name: "websocket", run: websocket::run, rounds: 5, seconds: 5, takes: &[] },
     Bench { name: "idle", run: idle::run, rounds: 1, seconds: 15, takes: &["--case", "--connections"] },
     Bench { name: "log", run: log::run, rounds: 3, seconds: 5, takes: &["--case"] },
     Bench { name: "handlers", run: handlers::run, rounds: 5, seconds: 5, takes: &["--case"] },
+    Bench { name: "logins", run: logins::run, rounds: 3, seconds: 5, takes: &[] },
     Bench { name: "preempt", run: preempt::run, rounds: 5, seconds: 5, takes: &[] },
     Bench { name: "site", run: site::run, rounds: 3, seconds: 3, takes: &[] },
     Bench { name: "live", run: live::run, rounds: 3, seconds: 20, takes: &[] },
