@@ -6,7 +6,8 @@
 //!   whole or not at all;
 //! - [`basic`], [`digest`]: the credentials of a request ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617),
 //!   [RFC 7616](https://www.rfc-editor.org/rfc/rfc7616)); [`new_nonce`]: what a client answers to;
-//! - [`Failures`]: how often each client was wrong.
+//! - [`Failures`]: how often each client was wrong;
+//! - [`sessions`]: those of users who have logged in, as texts that clients keep, and [`signing`], the keys of such texts.
 //!
 //! **Invariants:** no text here, for a log or for a person, has a password or a hash in it. A password is hashed on one thread
 //! of its own, which has the lowest turn of all, in a queue with an end; so guesses take neither a worker nor all memory.
@@ -28,6 +29,8 @@ pub mod digest;
 pub mod htdigest;
 pub mod htpasswd;
 pub mod passwd;
+pub mod sessions;
+pub mod signing;
 
 pub use failures::Failures;
 pub use file::FileError;

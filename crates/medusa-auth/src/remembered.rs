@@ -6,30 +6,19 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use parking_lot::Mutex;
-use rustix::rand::{GetRandomFlags, getrandom};
-use sha2::Sha256;
+
+use crate::signing::{Keyed, keyed, mac, random_key};
 
 /// What is made of a user, a stored hash and a password, under a key that only this process has.
 pub(crate) type Seal = [u8; 32];
 
 /// The key, already taken in. None if the system gives no random bytes: then nothing is remembered.
-static KEYED: LazyLock<Option<Hmac<Sha256>>> = LazyLock::new(|| {
-    let mut key = zeroize::Zeroizing::new([0; 32]);
-    let filled = getrandom(&mut *key, GetRandomFlags::empty()).ok()?;
-    (filled == key.len()).then(|| Hmac::new_from_slice(&*key).ok()).flatten()
-});
+static KEYED: LazyLock<Option<Keyed>> = LazyLock::new(|| Some(keyed(&*random_key().ok()?)));
 
 /// The seal of some parts; none if there is no key.
 pub(crate) fn seal(parts: &[&[u8]]) -> Option<Seal> {
-    let mut keyed = KEYED.clone()?;
-    for part in parts {
-        // The length, so that what ends one part cannot begin the next.
-        keyed.update(&(part.len() as u64).to_le_bytes());
-        keyed.update(part);
-    }
-    Some(keyed.finalize().into_bytes().into())
+    Some(mac(KEYED.clone()?, parts))
 }
 
 /// The most right passwords that are remembered, each for one client, and the time for which they are without a request.

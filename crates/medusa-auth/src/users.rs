@@ -35,7 +35,7 @@ use crate::failures::Failures;
 use crate::file::{self, FileError};
 use crate::hashing::{self, Attempt, EACH, NotHashed, Scope};
 use crate::htdigest;
-use crate::htpasswd::{self, Htpasswd, MAX_USERS, WrongLines};
+use crate::htpasswd::{self, Htpasswd, MAX_USERS, StoredHash, WrongLines};
 use crate::remembered::{Checks, Seal, seal};
 use crate::secret::Secret;
 use crate::table::UserTable;
@@ -259,6 +259,12 @@ impl Users {
         let count = if verdict == Verdict::Wrong { &self.counts.wrong_tokens } else { &self.counts.right };
         count.fetch_add(1, Relaxed);
         verdict
+    }
+
+    /// A user's name, and what is stored of the password, as the file has it now.
+    pub(crate) async fn stored(self: &Arc<Self>, user: &str) -> Option<(Arc<str>, StoredHash)> {
+        let table = self.current().await;
+        table.users().get_key_value(user).map(|(user, stored)| (Arc::clone(user), stored.clone()))
     }
 
     /// Whether any of them has a token, or may have.
