@@ -83,17 +83,7 @@ impl Auth {
             },
         };
         match verdict {
-            Verdict::Right(user) => {
-                // Another such wrapper around this one has found out the same.
-                if let Err(user) = request.head.user.set(user)
-                    && request.head.user.get() != Some(&user)
-                {
-                    return Err(HandlerError::internal(
-                        "medusa.handler.auth: what stands before it has said already that somebody else asks; let it say who asks \
-                         only where nothing behind it checks that",
-                    ));
-                }
-            }
+            Verdict::Right(user) => known_as(&request.head, user, "medusa.handler.auth")?,
             Verdict::Wrong => return self.ask(false),
             Verdict::Stale => return self.ask(true),
             Verdict::TooMany(wait) => return Ok(later(StatusCode::TOO_MANY_REQUESTS, wait)),
@@ -119,7 +109,7 @@ impl Auth {
         let client = scope(head.client);
         Ok(Ok(match given {
             Given::Password(Credentials { user, password }) => {
-                self.tell_if_readable(head);
+                tell_if_readable(head, &self.told);
                 if self.users.asked_secrets().is_some() {
                     self.users.verify_asking(client, &user, &password, self.ask_about(head)).await?
                 } else {
@@ -127,7 +117,7 @@ impl Auth {
                 }
             }
             Given::Token(token) => {
-                self.tell_if_readable(head);
+                tell_if_readable(head, &self.told);
                 let verdict = if self.users.asked_secrets().is_some() {
                     let token: Secret = token.to_vec().into();
                     self.users.verify_asking(client, "", &token, self.ask_about(head)).await?
@@ -173,16 +163,29 @@ impl Auth {
     fn ask(&self, is_stale: bool) -> Result<Response, HandlerError> {
         self.challenge.page(&self.users, is_stale)
     }
+}
 
-    fn tell_if_readable(&self, head: &Head) {
-        let elsewhere = matches!(head.client, Peer::Ip(client) if !client.is_loopback());
-        if elsewhere && !head.secure && !self.told.swap(true, Relaxed) {
-            tracing::warn!(
-                path = %head.path(),
-                "passwords come unencrypted, for anybody on the way to read: give the server `tls`, or name the proxy that \
-                 has it in `trusted_proxies`"
-            );
-        }
+/// Has a request be that user's, whom `function` has found to ask.
+pub(super) fn known_as(head: &Head, user: Arc<str>, function: &str) -> Result<(), HandlerError> {
+    // Another such wrapper around this one has found out the same.
+    match head.user.set(user) {
+        Err(user) if head.user.get() != Some(&user) => Err(HandlerError::internal(format!(
+            "{function}: what stands before it has said already that somebody else asks; let it say who asks only where nothing \
+             behind it checks that"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Says once if a password comes as anybody on the way can read it.
+pub(super) fn tell_if_readable(head: &Head, told: &AtomicBool) {
+    let elsewhere = matches!(head.client, Peer::Ip(client) if !client.is_loopback());
+    if elsewhere && !head.secure && !told.swap(true, Relaxed) {
+        tracing::warn!(
+            path = %head.path(),
+            "passwords come unencrypted, for anybody on the way to read: give the server `tls`, or name the proxy that \
+             has it in `trusted_proxies`"
+        );
     }
 }
 
@@ -266,7 +269,7 @@ fn given(headers: &HeaderMap) -> Result<Option<Given<'_>>, NotGiven> {
 }
 
 /// What a client's failures are counted by; of this machine's own addresses, which speak for others, nothing is counted.
-fn scope(client: Peer) -> Scope {
+pub(super) fn scope(client: Peer) -> Scope {
     let (Some(host), Peer::Ip(address)) = (holder(client), client) else { return Scope::default() };
     let octets = |prefix| match prefix {
         ClientPrefix::Host(IpAddr::V4(address)) => address.to_ipv6_mapped().octets(),
@@ -278,8 +281,12 @@ fn scope(client: Peer) -> Scope {
 
 /// A status that says when to come again.
 fn later(status: StatusCode, wait: Duration) -> Response {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    Response::page(status).with(header::RETRY_AFTER, seconds.max(1).into())
+    Response::page(status).with(header::RETRY_AFTER, whole_seconds(wait).into())
+}
+
+/// A wait as a client is told it.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 #[cfg(test)]

@@ -44,20 +44,26 @@ impl Csrf {
     }
 
     fn may(&self, head: &Head) -> bool {
-        if matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
-            return true;
-        }
-        let first = |name| head.headers.get(name).filter(|value: &&http::HeaderValue| !value.is_empty());
-        let origin = first(header::ORIGIN);
-        let is_trusted = || origin.is_some_and(|origin| self.trusted.has(origin));
-        match first(SEC_FETCH_SITE).map(http::HeaderValue::as_bytes) {
-            Some(b"same-origin" | b"none") => true,
-            Some(_) => is_trusted(),
-            None => {
-                origin.is_none_or(|origin| origin.to_str().is_ok_and(|it| is_here(it, head)) || is_trusted())
-            }
-        }
+        matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+            || is_from_here(head, &self.trusted)
     }
+}
+
+/// Whether a request was made by a page of this very site, or one that is trusted, or by a person, or by no browser.
+pub(super) fn is_from_here(head: &Head, trusted: &OriginList) -> bool {
+    let first = |name| head.headers.get(name).filter(|value: &&http::HeaderValue| !value.is_empty());
+    let origin = first(header::ORIGIN);
+    let is_trusted = || origin.is_some_and(|origin| trusted.has(origin));
+    match first(SEC_FETCH_SITE).map(http::HeaderValue::as_bytes) {
+        Some(b"same-origin" | b"none") => true,
+        Some(_) => is_trusted(),
+        None => origin.is_none_or(|origin| origin.to_str().is_ok_and(|it| is_here(it, head)) || is_trusted()),
+    }
+}
+
+/// The answer to one that was not.
+pub(super) fn refusal() -> Response {
+    Response::refusal(StatusCode::FORBIDDEN, "A page of another site sent this request.")
 }
 
 /// Whether an origin is the one that is asked.
@@ -76,8 +82,7 @@ impl Handler for Csrf {
             return pass(&self.inner, request);
         }
         self.refused.fetch_add(1, Relaxed);
-        let reason = "A page of another site sent this request.";
-        Box::pin(std::future::ready(Ok(Response::refusal(StatusCode::FORBIDDEN, reason))))
+        Box::pin(std::future::ready(Ok(refusal())))
     }
 
     fn inner(&self) -> &[Arc<dyn Handler>] {

@@ -142,22 +142,36 @@ impl Errors {
     async fn dressed(&self, head: &Arc<Head>, response: Response) -> Response {
         let Some(rule) = self.page_for(&response) else { return response };
         let Some(handler) = self.inner.get(rule.handler + 1) else { return response };
-        let Some(request) = request(head, response.status, rule.file.as_deref()) else { return response };
-        let page = answer(handler, request).await;
-        let status = response.status;
-        if page.status == StatusCode::OK && is_bare(&page) {
-            return response;
-        }
-        let is_one = page.status.is_success() || (page.status == status && rule.file.is_none());
-        if !is_one || page.is_page || page.failure.is_some() || page.upgrade.is_some() {
-            let given = page.status.as_u16();
-            let why = page.failure.map(|error| format!(": {}", with_causes(&*error))).unwrap_or_default();
-            let file = rule.file.as_deref().map(tracing::field::display);
-            tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), file, "medusa.handler.errors: there is no page for {}, as what makes it answers {given}{why}", status.as_u16());
-            return response;
-        }
-        with_page(response, page)
+        let file = rule.file.as_deref();
+        let Some(request) = page_request(head, response.status, file) else { return response };
+        put_page("medusa.handler.errors", handler, request, file, response).await
     }
+}
+
+/// Puts the page that a handler makes in the place of that of an answer, which stays as it is if that makes none: with a line in the
+/// log, by `function`, if it should have.
+pub(super) async fn put_page(
+    function: &str,
+    handler: &Arc<dyn Handler>,
+    request: Request,
+    file: Option<&str>,
+    response: Response,
+) -> Response {
+    let head = Arc::clone(&request.head);
+    let page = answer(handler, request).await;
+    let status = response.status;
+    if page.status == StatusCode::OK && is_bare(&page) {
+        return response;
+    }
+    let is_one = page.status.is_success() || (page.status == status && file.is_none());
+    if !is_one || page.is_page || page.failure.is_some() || page.upgrade.is_some() {
+        let given = page.status.as_u16();
+        let why = page.failure.map(|error| format!(": {}", with_causes(&*error))).unwrap_or_default();
+        let file = file.map(tracing::field::display);
+        tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), file, "{function}: there is no page for {}, as what makes it answers {given}{why}", status.as_u16());
+        return response;
+    }
+    with_page(response, page)
 }
 
 /// Whether there is nothing to be read in it. An answer to HEAD tells of content that it does not have.
@@ -167,7 +181,7 @@ fn is_bare(response: &Response) -> bool {
 }
 
 /// What the handler of a page is asked.
-fn request(head: &Arc<Head>, status: StatusCode, file: Option<&str>) -> Option<Request> {
+pub(super) fn page_request(head: &Arc<Head>, status: StatusCode, file: Option<&str>) -> Option<Request> {
     let mut asked = Head::clone(head);
     if asked.method != Method::HEAD {
         asked.method = Method::GET;

@@ -12,6 +12,7 @@ pub mod first;
 pub mod headers;
 pub mod limit;
 pub mod log;
+pub mod login;
 mod origin_list;
 pub mod put;
 pub mod redirect;
