@@ -2,7 +2,10 @@
 
 use std::process::Command;
 
-use crate::Process;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{Client, Process, WebSocket, wait};
 
 /// No window, no service of its maker, no cores of others: what a test on a server wants of it.
 const FLAGS: [&str; 9] = [
@@ -38,4 +41,100 @@ pub fn load_with(url: &str, flags: &[&str]) -> String {
     let mut chromium = Command::new("chromium");
     chromium.args(FLAGS).args(flags).arg(format!("--user-data-dir={}", profile.path().display()));
     Process::start(chromium.args(["--dump-dom", url])).finish().success()
+}
+
+/// A browser that stays, and is told what to do by its own protocol
+/// ([Chrome DevTools](https://chromedevtools.github.io/devtools-protocol/)).
+#[derive(Debug)]
+pub struct Browser {
+    /// A page of it.
+    page: WebSocket,
+    asked: u64,
+    _process: Process,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts one, with a profile of its own and an empty page.
+    ///
+    /// # Panics
+    ///
+    /// Chromium is not installed (Debian: `apt-get install chromium`), or does not start.
+    #[track_caller]
+    pub fn start() -> Self {
+        let profile = tempfile::tempdir().expect("a temporary directory");
+        let mut chromium = Command::new("chromium");
+        chromium.args(FLAGS).args(["--remote-debugging-port=0", "about:blank"]);
+        chromium.arg(format!("--user-data-dir={}", profile.path().display()));
+        let process = Process::start(&mut chromium);
+        let line = process.stderr().wait_for("DevTools listening on ws://");
+        let (_, url) = line.split_once("ws://").expect("an address");
+        let (address, path) = url.trim().split_once('/').expect("a path");
+        let address = address.parse().expect("an address");
+        // Under another name it takes nothing.
+        let open = |path: String| WebSocket::open(Client::connect(address), &path, &[("Host", "localhost")]);
+        let mut browser = open(format!("/{path}"));
+        let page = wait::until("there is a page", || {
+            let targets = call(&mut browser, 1, "Target.getTargets", &json!({})).ok()?;
+            let targets = targets["targetInfos"].as_array()?;
+            let page = targets.iter().find(|target| target["type"] == "page")?;
+            page["targetId"].as_str().map(str::to_owned)
+        });
+        Self { page: open(format!("/devtools/page/{page}")), asked: 0, _process: process, _profile: profile }
+    }
+
+    /// Goes to a page, and waits until it is there with all that belongs to it.
+    #[track_caller]
+    pub fn go(&mut self, url: &str) {
+        let gone = self.call("Page.navigate", &json!({ "url": url })).expect("it navigates");
+        assert!(gone["errorText"].is_null(), "{url}: {gone}");
+        self.wait_for("document.readyState == 'complete'");
+    }
+
+    /// Runs a statement in the page, whatever comes of it: it may lead to another.
+    #[track_caller]
+    pub fn run(&mut self, statement: &str) {
+        let _gone = self.evaluate(statement);
+    }
+
+    /// What an expression comes to in the page, as text.
+    #[track_caller]
+    pub fn value(&mut self, expression: &str) -> String {
+        let value = self.evaluate(&format!("String({expression})"));
+        value.as_ref().and_then(Value::as_str).unwrap_or_else(|| panic!("{expression}: {value:?}")).to_owned()
+    }
+
+    /// Waits until an expression is true in the page, be that the one that comes next.
+    #[track_caller]
+    pub fn wait_for(&mut self, expression: &str) {
+        let test = format!("Boolean({expression})");
+        wait::until(expression, || (self.evaluate(&test)? == true).then_some(()));
+    }
+
+    /// The value of an expression; none if it throws, or the page goes.
+    #[track_caller]
+    fn evaluate(&mut self, expression: &str) -> Option<Value> {
+        let given = json!({ "expression": expression, "returnByValue": true, "userGesture": true });
+        let mut answer = self.call("Runtime.evaluate", &given).ok()?;
+        answer.get("exceptionDetails").is_none().then(|| answer["result"]["value"].take())
+    }
+
+    #[track_caller]
+    fn call(&mut self, method: &str, given: &Value) -> Result<Value, Value> {
+        self.asked += 1;
+        call(&mut self.page, self.asked, method, given)
+    }
+}
+
+/// Has something done, and returns what came of it: the result, or why there is none.
+#[track_caller]
+fn call(socket: &mut WebSocket, id: u64, method: &str, given: &Value) -> Result<Value, Value> {
+    socket.send(&json!({ "id": id, "method": method, "params": given }).to_string());
+    loop {
+        let mut answer: Value = serde_json::from_str(&socket.text()).expect("JSON");
+        // Others are events, of which nobody has asked for any.
+        if answer["id"] == id {
+            return if answer["error"].is_null() { Ok(answer["result"].take()) } else { Err(answer) };
+        }
+    }
 }

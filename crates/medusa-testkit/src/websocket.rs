@@ -69,9 +69,12 @@ impl WebSocket {
     pub fn open(mut client: Client, path: &str, headers: &[(&str, &str)]) -> Self {
         let key = generate_key();
         let mut request = format!(
-            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+            "GET {path} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: {key}\r\n"
         );
+        if !headers.iter().any(|(name, _)| *name == "Host") {
+            request.push_str("Host: test\r\n");
+        }
         for (name, value) in headers {
             request.extend([name, ": ", value, "\r\n"]);
         }
