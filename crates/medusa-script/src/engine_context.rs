@@ -10,16 +10,19 @@ use medusa_proto::status::Status;
 use medusa_site::Live;
 use mlua::Lua;
 
+use crate::logins::Logins;
 use crate::rust_handlers::RustHandlers;
 use crate::shared::Dictionaries;
 
-/// The dictionaries and the HTTP client of an engine.
+/// What the VMs of an engine share.
 #[derive(Debug)]
 pub(crate) struct EngineContext {
     pub(crate) dictionaries: Arc<Dictionaries>,
     pub(crate) client: Client,
     /// The state directory, if there is one.
     pub(crate) state: Option<Arc<Path>>,
+    /// Who has logged in.
+    pub(crate) logins: Logins,
     /// The handlers that the program brings along.
     pub(crate) handlers: RustHandlers,
 }
@@ -29,7 +32,8 @@ impl EngineContext {
     pub(crate) fn new(live: &Arc<Live>, state: Option<&Path>, handlers: RustHandlers) -> Arc<Self> {
         let names = SiteNames(Arc::downgrade(live));
         let client = Client { names: Arc::new(names), started: OnceLock::new() };
-        Arc::new(Self { dictionaries: Arc::default(), client, state: state.map(Into::into), handlers })
+        let (logins, state) = (Logins::new(state), state.map(Into::into));
+        Arc::new(Self { dictionaries: Arc::default(), client, state, logins, handlers })
     }
 
     /// Gets the context of the engine whose VM this is.

@@ -46,6 +46,7 @@ mod inline;
 mod json;
 mod live_files;
 mod log;
+mod logins;
 mod luau;
 mod main_vm;
 mod main_vms;

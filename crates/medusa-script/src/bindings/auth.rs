@@ -1,18 +1,20 @@
-//! `medusa.auth`: users, and how they show who they are.
+//! `medusa.auth`: users, how they show who they are, and the end of their sessions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use medusa_auth::sessions::now;
 use medusa_auth::{CertificateName, CertificateUsers, Secrets, Users};
 use medusa_proto::with_causes;
-use mlua::{Lua, Table, UserData, UserDataMethods, Value};
+use mlua::{Lua, MultiValue, Table, UserData, UserDataMethods, Value};
 
 use super::handler::{HandlerValue, of_file};
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
-use crate::options::{Options, text_argument};
+use crate::engine_context::EngineContext;
+use crate::options::{Options, no_more, text_argument};
 use crate::print::show;
 
 const HTPASSWD: &str = "medusa.auth.htpasswd";
@@ -24,6 +26,8 @@ const CERTIFICATES: &str = "medusa.auth.certificates";
 /// How long it is remembered what a function has said, unless the script says another time; and the longest.
 const REMEMBER: Duration = Duration::from_mins(1);
 const LONGEST_REMEMBER: f64 = 3600.0;
+const LOG_OUT: &str = "medusa.auth.log_out";
+const LOG_OUT_ALL: &str = "medusa.auth.log_out_all";
 
 pub(crate) const DOCS: &[Item] = &[
     main_item(
@@ -62,6 +66,17 @@ pub(crate) const DOCS: &[Item] = &[
         "(options: CertificateUserOptions?) -> Users",
         "Users by the certificates that their connections came with, which a server with `tls = { ..., client_ca = ... }` asks for and checks. Who has none, or \
          one that is no user's, gets 403. Where several authorities are trusted, each of them can make anybody's certificate. Behind a proxy that has the TLS there are none.",
+    ),
+    main_item(
+        LOG_OUT,
+        "(user: string) -> ()",
+        "Ends all sessions of `medusa.handler.login` that this user has begun until now, on all workers at once, and returns when that is \
+         kept for the next start. Requests and WebSockets that are under way go on.",
+    ),
+    main_item(
+        LOG_OUT_ALL,
+        "() -> ()",
+        "Ends the sessions of all users, as `medusa.auth.log_out` does those of one.",
     ),
 ];
 
@@ -123,7 +138,32 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     auth.set("users", lua.create_function(users)?)?;
     auth.set("tokens", lua.create_function(tokens)?)?;
     auth.set("certificates", lua.create_function(certificates)?)?;
+    auth.set("log_out", lua.create_async_function(log_out)?)?;
+    auth.set("log_out_all", lua.create_async_function(log_out_all)?)?;
     medusa.set("auth", auth)
+}
+
+/// `medusa.auth.log_out(user)`
+async fn log_out(lua: Lua, (user, rest): (Value, MultiValue)) -> mlua::Result<()> {
+    no_more(&lua, LOG_OUT, &rest)?;
+    let user = text_argument(&lua, LOG_OUT, "the user", &user)?;
+    end_sessions(&lua, LOG_OUT, Some(&user)).await
+}
+
+/// `medusa.auth.log_out_all()`
+async fn log_out_all(lua: Lua, rest: MultiValue) -> mlua::Result<()> {
+    no_more(&lua, LOG_OUT_ALL, &rest)?;
+    end_sessions(&lua, LOG_OUT_ALL, None).await
+}
+
+async fn end_sessions(lua: &Lua, function: &str, user: Option<&str>) -> mlua::Result<()> {
+    let failed = |why: &str| fail(lua, format!("{function}: {why}"));
+    let sessions = EngineContext::of(lua)?.logins.sessions().map_err(|error| failed(&error))?;
+    sessions.end_all(user, now()).await;
+    let trouble = sessions.trouble();
+    trouble.map_or(Ok(()), |why| {
+        Err(failed(&format!("they have ended, and would go on after a restart: {why}")))
+    })
 }
 
 /// Users, as a value of the script.

@@ -69,6 +69,7 @@ pub(super) const PAGES: &[Page] = &[
         classes: &[
             handler::CLASS,
             handler::AUTH_OPTIONS,
+            handler::LOGIN_OPTIONS,
             handler::FILES_OPTIONS,
             handler::PUT_OPTIONS,
             handler::HEADERS_OPTIONS,

@@ -44,6 +44,7 @@ mod log_changes;
 mod log_loss;
 mod log_restart;
 mod log_stall;
+mod login;
 mod made_again;
 mod malformed;
 mod model;

@@ -94,7 +94,7 @@ fn read(lua: &Lua, given: &Table, handlers: &mut Vec<HandlerValue>) -> mlua::Res
                 handlers.push(HandlerValue::of(lua, &page)?);
                 return Ok(ErrorPage { status, handler: handlers.len() - 2, file: None });
             };
-            let (folder, name) = file_page(lua, &file.to_string_lossy())?;
+            let (folder, name) = file_page(lua, FUNCTION, &file.to_string_lossy())?;
             let known = folders.iter().find(|(known, _)| Arc::ptr_eq(known, &folder)).map(|(_, at)| *at);
             let handler = known.unwrap_or_else(|| {
                 handlers.push(HandlerValue::Made(Arc::clone(&folder)));
@@ -121,10 +121,10 @@ fn status(lua: &Lua, key: &Value) -> mlua::Result<ErrorStatus> {
 }
 
 /// The handler of the folder in which a file is, and the file's name.
-fn file_page(lua: &Lua, file: &str) -> mlua::Result<(Arc<dyn Handler>, String)> {
+pub(super) fn file_page(lua: &Lua, function: &str, file: &str) -> mlua::Result<(Arc<dyn Handler>, String)> {
     let context = MainContext::of(lua)?;
     let path = context.path(file);
-    let refused = |why: &str| fail(lua, format!("{FUNCTION}: {file:?}: {why}"));
+    let refused = |why: &str| fail(lua, format!("{function}: {file:?}: {why}"));
     if path.extension().is_some_and(|extension| extension == "luau") {
         return Err(refused("a script is no page; give `medusa.handler.script` with it"));
     }

@@ -12,6 +12,7 @@ mod function;
 mod headers;
 mod limit;
 mod log;
+mod login;
 mod proxy;
 mod put;
 mod redirect;
@@ -36,6 +37,7 @@ const COMPRESS: &str = "handler.compress";
 
 pub(crate) const DOCS: &[Item] = &[
     auth::DOC,
+    login::DOC,
     files::DOC,
     put::DOC,
     user_dirs::DOC,
@@ -76,6 +78,7 @@ pub(crate) const CLASS: Class = Class {
 };
 
 pub(crate) const AUTH_OPTIONS: Class = auth::OPTIONS;
+pub(crate) const LOGIN_OPTIONS: Class = login::OPTIONS;
 pub(crate) const FILES_OPTIONS: Class = files::OPTIONS;
 pub(crate) const PUT_OPTIONS: Class = put::OPTIONS;
 pub(crate) const HEADERS_OPTIONS: Class = headers::OPTIONS;
@@ -93,6 +96,7 @@ pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let handler = lua.create_table()?;
     handler.set("auth", lua.create_function(auth::auth)?)?;
+    handler.set("login", lua.create_function(login::login)?)?;
     handler.set("files", lua.create_function(files::files)?)?;
     handler.set("user_dirs", lua.create_function(user_dirs::user_dirs)?)?;
     handler.set("put", lua.create_function(put::put)?)?;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use medusa_site::MAX_WHOLE;
-use medusa_testkit::{Client, Site, WebSocket, wait};
+use medusa_testkit::{Client, Server, Site, WebSocket, wait};
 
 use super::super::support::{start, web};
 use super::SOCKET;
@@ -18,6 +18,7 @@ use super::SOCKET;
 const WRAPPERS: &[(&str, &str)] = &[
     ("auth", "medusa.handler.auth(users, H, { pass_authorization = true })"),
     ("auth file", "medusa.handler.auth(medusa.auth.users('knows.luau'), H, { pass_authorization = true })"),
+    ("login", "medusa.handler.login(users, H, { pass_cookie = true })"),
     ("allow", "medusa.handler.allow({ 'private' }, H)"),
     ("deny", "medusa.handler.deny({ '192.0.2.0/24', '2001:db8::/32' }, H)"),
     ("limit", "medusa.handler.limit({ rate = 100000 }, H)"),
@@ -54,9 +55,22 @@ const OTHERS: &[&str] = &["https", "put", "redirect", "rust", "user_dirs"];
 
 const ADA: (&str, &str) = ("Authorization", "Basic YWRhOnNlY3JldA==");
 
+/// Logs her in, and returns her cookie.
+#[track_caller]
+fn log_in(server: &Server) -> String {
+    let form = "username=ada&password=secret";
+    let login = server.send(format!(
+        "POST /.door/.login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    ));
+    let cookie = login.header("set-cookie").and_then(|cookie| cookie.split(';').next());
+    cookie.unwrap_or_else(|| panic!("{login:?}")).to_owned()
+}
+
 /// A table of functions that put wrappers before a handler, and what all of them need.
 fn wrappers() -> String {
     let mut script = "local users = medusa.auth.users { ada = '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=' }
+        web:mount('/.door/', medusa.handler.login(users, function() return 'in' end))
         local wrappers = {}\n"
         .to_owned();
     for (name, wrapper) in WRAPPERS {
@@ -105,11 +119,11 @@ fn pairs() -> impl Iterator<Item = String> {
 
 /// Asks each, but for sessions; `answer` says what the one of this name answers.
 #[track_caller]
-fn ask_all(client: &mut Client, answer: impl Fn(&str) -> String) {
+fn ask_all(client: &mut Client, cookie: &str, answer: impl Fn(&str) -> String) {
     for pair in pairs() {
         for (name, _) in INSIDE.iter().filter(|(name, _)| *name != "socket") {
             let path = format!("{pair}/{name}/a");
-            let given = client.request("GET", &path, &[ADA]);
+            let given = client.request("GET", &path, &[ADA, ("Cookie", cookie)]);
             assert_eq!((given.status, given.text()), (200, answer(name)), "{path}");
         }
     }
@@ -131,19 +145,27 @@ fn the_table_has_all_handlers_of_the_reference() {
 fn requests_come_through_and_nothing_is_left_in_the_end() {
     let site = matrix();
     let server = start(&site);
-    let mut client = server.connect();
+    let (mut client, cookie) = (server.connect(), log_in(&server));
     let same = |name: &str| name.to_owned();
-    ask_all(&mut client, same);
+    ask_all(&mut client, &cookie, same);
     server.reload();
-    ask_all(&mut client, same);
+    ask_all(&mut client, &cookie, same);
     site.write("script.luau", "return function(req) return 'another' end");
     site.write("public/b", "");
     server.reload();
-    ask_all(&mut client, |name| if name == "script" { "another".to_owned() } else { name.to_owned() });
+    ask_all(
+        &mut client,
+        &cookie,
+        |name| if name == "script" { "another".to_owned() } else { name.to_owned() },
+    );
     server.eval("for _, mount in web.mounts do mount:replace(function() return 'replaced' end) end");
-    ask_all(&mut client, |_| "replaced".to_owned());
+    ask_all(&mut client, &cookie, |_| "replaced".to_owned());
     server.eval("rollback(3)");
-    ask_all(&mut client, |name| if name == "script" { "another".to_owned() } else { name.to_owned() });
+    ask_all(
+        &mut client,
+        &cookie,
+        |name| if name == "script" { "another".to_owned() } else { name.to_owned() },
+    );
     drop(client);
     site.write("site.luau", "");
     server.reload();
@@ -164,9 +186,11 @@ fn requests_come_through_and_nothing_is_left_in_the_end() {
 fn sessions_outlive_reloads_and_end_once_with_their_mounts() {
     let site = matrix();
     let server = start(&site);
+    let cookie = log_in(&server);
     let mut sessions: Vec<_> = pairs()
         .map(|pair| {
-            let session = WebSocket::open(server.connect(), &format!("{pair}/socket/"), &[ADA]);
+            let session =
+                WebSocket::open(server.connect(), &format!("{pair}/socket/"), &[ADA, ("Cookie", &cookie)]);
             (pair, session)
         })
         .collect();
@@ -224,18 +248,20 @@ fn what_is_counted_goes_on_over_reloads_and_replacements() {
                 local side, name = mount.pattern:match('^/(%w+)/([%w-]+)/')
                 local handler = function() return 'again' end
                 local path = mount.pattern
-                mount:replace(if side == 'inside' then wrappers[name](limit(handler, path)) else limit(wrappers[name](handler), path))
+                if side then
+                    mount:replace(if side == 'inside' then wrappers[name](limit(handler, path)) else limit(wrappers[name](handler), path))
+                end
             end
         end"
     ));
     let server = start(&site);
-    let mut client = server.connect();
+    let (mut client, cookie) = (server.connect(), log_in(&server));
     let paths = || {
         let names = WRAPPERS.iter().map(|(name, _)| name.replace(' ', "-"));
         let both = names.flat_map(|name| ["inside", "outside"].map(|side| format!("/{side}/{name}")));
         both.flat_map(|path| ["function", "script"].map(|behind| format!("{path}/{behind}")))
     };
-    let mut ask = |path: &str| client.request("GET", path, &[ADA]).status;
+    let mut ask = |path: &str| client.request("GET", path, &[ADA, ("Cookie", &cookie)]).status;
     for path in paths() {
         assert_eq!([ask(&path), ask(&path), ask(&path)], [200, 200, 429], "{path}");
     }
