@@ -26,7 +26,7 @@ mod latency;
 mod limits;
 mod listen;
 mod pass;
-mod preconditions;
+pub mod preconditions;
 mod preflight;
 mod record;
 mod recorder;

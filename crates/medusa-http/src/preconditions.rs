@@ -5,7 +5,17 @@ use std::borrow::Cow;
 use std::time::SystemTime;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use medusa_proto::conditional::{self, ConditionalFields, Outcome, Validators};
+use medusa_proto::conditional::{self, ConditionalFields, ETag, Outcome, Validators};
+
+/// Whether they allow that something is changed which has this entity tag, where they [name](name_tags) one, and this time at which it
+/// was modified; `None`: nothing is there.
+pub fn allow(headers: &HeaderMap, current: Option<(Option<&HeaderValue>, Option<u64>)>) -> bool {
+    let validators = current.map(|(etag, last_modified)| Validators {
+        etag: etag.and_then(|etag| ETag::parse(etag.as_bytes())),
+        last_modified,
+    });
+    matches!(evaluate(headers, false, validators.as_ref()), Outcome::Proceed)
+}
 
 /// What they say of the file that is there, if there is one. `get_or_head`: whether the method is one of these.
 pub(crate) fn evaluate(headers: &HeaderMap, get_or_head: bool, current: Option<&Validators<'_>>) -> Outcome {
@@ -21,7 +31,7 @@ pub(crate) fn evaluate(headers: &HeaderMap, get_or_head: bool, current: Option<&
 }
 
 /// Whether an entity tag is named by one of them: then that of the file is needed.
-pub(crate) fn name_tags(headers: &HeaderMap) -> bool {
+pub fn name_tags(headers: &HeaderMap) -> bool {
     let names_one =
         |name: HeaderName| headers.get_all(name).iter().any(|value| value.as_bytes().trim_ascii() != b"*");
     names_one(header::IF_MATCH) || names_one(header::IF_NONE_MATCH)

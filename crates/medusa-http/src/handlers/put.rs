@@ -6,8 +6,7 @@
 //! it takes the place of what was there ([`Store`]).
 //!
 //! **Invariants:** what a reader gets is the old file or the new one. What is answered to PUT is so: the next GET of
-//! [`Files`](super::files::Files) has the new content, with the entity tag that was told. No more than [`WRITERS`] threads are at work
-//! here, however many uploads there are: others on the pool go on.
+//! [`Files`](super::files::Files) has the new content, with the entity tag that was told.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,9 +17,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use medusa_proto::conditional::{ETag, Outcome, Validators};
 use medusa_proto::status::{Status, Value};
-use tokio::sync::Semaphore;
 
 use super::files::LARGEST;
 use crate::admission;
@@ -28,11 +25,7 @@ use crate::handler::{Handler, HandlerError, HandlerFuture};
 use crate::preconditions;
 use crate::request::{Head, Request, RequestBodyError};
 use crate::response::Response;
-use crate::store::{Current, Draft, PagePath, Store, StoreError, StoreOptions};
-
-/// The threads that write at a time, of all handlers: disks are no faster with more of them, and the pool of each worker has room
-/// for others beside them.
-static WRITERS: Semaphore = Semaphore::const_new(16);
+use crate::store::{Current, Draft, PagePath, Store, StoreError, StoreOptions, on_pool};
 
 /// The size of a piece that is written, in bytes, where so much has come: each is a hop to another thread.
 const PIECE: usize = 128 * 1024;
@@ -59,6 +52,9 @@ impl Default for PutOptions {
         Self { max_size: 100 * 1024 * 1024, store: StoreOptions::default() }
     }
 }
+
+/// Judges whether what is there may be replaced: `None` where nothing is.
+pub type Judge = Arc<dyn Fn(Option<&Current<'_>>) -> Result<(), StoreError> + Send + Sync>;
 
 /// The handler: PUT and DELETE for the files below a directory.
 #[derive(Debug)]
@@ -93,7 +89,12 @@ impl Put {
 
     async fn answer(&self, request: Request) -> Result<Response, HandlerError> {
         match request.head.method {
-            Method::PUT => self.put(request).await,
+            Method::PUT => {
+                let path = page_path(&request.head)?;
+                let head = Arc::clone(&request.head);
+                let judge: Judge = Arc::new(move |current: Option<&Current<'_>>| allowed(&head, current));
+                self.put(request, path, judge, self.options.store.clone()).await
+            }
             Method::DELETE => self.delete(&request.head).await,
             Method::OPTIONS => {
                 Ok(Response::status(StatusCode::NO_CONTENT).allow(["PUT", "DELETE", "OPTIONS"]))
@@ -102,9 +103,21 @@ impl Put {
         }
     }
 
-    async fn put(&self, request: Request) -> Result<Response, HandlerError> {
+    /// Publishes the content of a request at `path`, unless `judge` says no: it is asked before the content is taken, and again when
+    /// that takes its place.
+    ///
+    /// # Errors
+    ///
+    /// What `judge` says; see [`StoreError`]; the body cannot be read.
+    pub async fn put(
+        &self,
+        request: Request,
+        path: PagePath,
+        judge: Judge,
+        options: StoreOptions,
+    ) -> Result<Response, HandlerError> {
         let Request { head, mut body } = request;
-        let path = Arc::new(page_path(&head)?);
+        let path = Arc::new(path);
         let Lengths { known, expected } = lengths(&head.headers)?;
         if let Some(coding) = head.headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != IDENTITY)
         {
@@ -117,10 +130,10 @@ impl Put {
             return Err(not_read(RequestBodyError::TooLarge { limit: self.options.max_size }));
         }
         let mut draft = {
-            let (store, head) = (Arc::clone(&self.store), Arc::clone(&head));
-            let (path, options) = (Arc::clone(&path), self.options.store.clone());
+            let (store, judge) = (Arc::clone(&self.store), Arc::clone(&judge));
+            let (path, options) = (Arc::clone(&path), options.clone());
             let holder = admission::holder(head.client);
-            on_pool(move || store.begin(&path, known.or(expected), holder, &options, &check(&head))).await?
+            on_pool(move || store.begin(&path, known.or(expected), holder, &options, &*judge)).await??
         };
         let mut is_whole = false;
         while !is_whole {
@@ -150,7 +163,7 @@ impl Put {
         if expected.is_some_and(|expected| expected != draft.len()) {
             return Err(HandlerError::client(StatusCode::BAD_REQUEST, PutError::Length));
         }
-        self.publish(head, path, draft).await
+        self.publish(&head, path, draft, judge, options).await
     }
 
     async fn write(&self, mut draft: Draft, pieces: Vec<Bytes>) -> Result<Draft, HandlerError> {
@@ -159,21 +172,23 @@ impl Put {
             for piece in &pieces {
                 draft.write(piece, store.root())?;
             }
-            Ok(draft)
+            Ok::<_, StoreError>(draft)
         })
-        .await
+        .await?
+        .map_err(Into::into)
     }
 
     async fn publish(
         &self,
-        head: Arc<Head>,
+        head: &Head,
         path: Arc<PagePath>,
         draft: Draft,
+        judge: Judge,
+        options: StoreOptions,
     ) -> Result<Response, HandlerError> {
         let len = draft.len();
-        let (store, options) = (Arc::clone(&self.store), self.options.store.clone());
-        let of = Arc::clone(&head);
-        let published = on_pool(move || store.publish(&path, draft, &options, &check(&of))).await?;
+        let store = Arc::clone(&self.store);
+        let published = on_pool(move || store.publish(&path, draft, &options, &*judge)).await??;
         self.published.fetch_add(1, Relaxed);
         self.bytes.fetch_add(len, Relaxed);
         let is_new = published.is_new;
@@ -181,7 +196,7 @@ impl Put {
             // Until then its tag is weak for whoever asks for it, and no weak one is right for `If-Match`.
             tokio::time::sleep(SETTLED).await;
         }
-        let tag = on_pool(move || published.tag()).await?;
+        let tag = on_pool(move || published.tag()).await??;
         let mut response = Response::status(StatusCode::NO_CONTENT).with(header::ETAG, tag);
         if is_new {
             response.status = StatusCode::CREATED;
@@ -195,7 +210,7 @@ impl Put {
     async fn delete(&self, head: &Arc<Head>) -> Result<Response, HandlerError> {
         let path = page_path(head)?;
         let (store, options, of) = (Arc::clone(&self.store), self.options.store.clone(), Arc::clone(head));
-        on_pool(move || store.remove(&path, &options, &check(&of))).await?;
+        on_pool(move || store.remove(&path, &options, &|current| allowed(&of, current))).await??;
         self.removed.fetch_add(1, Relaxed);
         Ok(Response::status(StatusCode::NO_CONTENT))
     }
@@ -245,44 +260,18 @@ fn lengths(headers: &HeaderMap) -> Result<Lengths, HandlerError> {
     Ok(Lengths { known: headers.get(header::CONTENT_LENGTH).and_then(number), expected })
 }
 
-/// The judge of what is there, by the preconditions of a request.
-fn check(head: &Head) -> impl Fn(Option<&Current<'_>>) -> Result<(), StoreError> {
-    move |current| {
-        let etag = match current {
-            Some(current) if preconditions::name_tags(&head.headers) => Some(current.tag()?),
-            _ => None,
-        };
-        let validators = current.map(|current| Validators {
-            etag: etag.as_ref().and_then(|etag| ETag::parse(etag.as_bytes())),
-            last_modified: current.modified(),
-        });
-        match preconditions::evaluate(&head.headers, false, validators.as_ref()) {
-            Outcome::Proceed => Ok(()),
-            Outcome::NotModified | Outcome::Failed => Err(StoreError::Changed),
-        }
-    }
-}
-
-async fn on_pool<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, HandlerError> {
-    // Never closed.
-    let permit = WRITERS.acquire().await;
-    let done = tokio::task::spawn_blocking(move || {
-        // It is done to its end, though nobody may wait for it any more.
-        let _permit = permit;
-        work()
-    });
-    done.await.map_err(HandlerError::internal)?.map_err(refused)
-}
-
-/// A store that failed is the server's fault; else it is the request that cannot be.
-fn refused(error: StoreError) -> HandlerError {
-    match error {
-        StoreError::Io(_) => HandlerError::internal(error),
-        StoreError::Exhausted(_) => HandlerError::unavailable(error),
-        _ => HandlerError::client(error.status(), error),
-    }
+/// Whether the preconditions of a request allow that what is there is replaced or removed.
+///
+/// # Errors
+///
+/// [`StoreError::Changed`] if they do not.
+pub fn allowed(head: &Head, current: Option<&Current<'_>>) -> Result<(), StoreError> {
+    let etag = match current {
+        Some(current) if preconditions::name_tags(&head.headers) => Some(current.tag()?),
+        _ => None,
+    };
+    let current = current.map(|current| (etag.as_ref(), current.modified()));
+    if preconditions::allow(&head.headers, current) { Ok(()) } else { Err(StoreError::Changed) }
 }
 
 fn not_read(error: RequestBodyError) -> HandlerError {

@@ -6,6 +6,8 @@ use http::StatusCode;
 use medusa_net::descriptors::FilesExhausted;
 use rustix::io::Errno;
 
+use crate::handler::HandlerError;
+
 /// The reason why something below a directory was not changed. What it says a client may know.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -21,6 +23,12 @@ pub enum StoreError {
     /// A directory is there: 409.
     #[error("a directory is in the way")]
     Directory,
+    /// Something is there: 405.
+    #[error("there is something of this name already")]
+    Exists,
+    /// A lock is on it: 423.
+    #[error("it is locked, and the request does not name the lock by its token")]
+    Locked,
     /// A directory is there, and not empty: 409.
     #[error("the directory is not empty")]
     NotEmpty,
@@ -49,6 +57,12 @@ pub enum StoreError {
     /// The disk is full: 507.
     #[error("there is no room for it on the disk")]
     Full(#[source] io::Error),
+    /// There is more below a directory than one request may change: 507.
+    #[error("there are more than {most} files and directories, which is too much for one request")]
+    TooMany {
+        /// The most there may be.
+        most: usize,
+    },
     /// A name is too long for the file system: 400.
     #[error("a name in the path is too long")]
     TooLong,
@@ -67,12 +81,25 @@ impl StoreError {
         match self {
             Self::Missing | Self::NoVersion => StatusCode::NOT_FOUND,
             Self::NoParent | Self::Directory | Self::NotEmpty => StatusCode::CONFLICT,
+            Self::Exists => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Locked => StatusCode::LOCKED,
             Self::NoFile | Self::Link | Self::Own | Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
-            Self::Quota { .. } | Self::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Quota { .. } | Self::Full(_) | Self::TooMany { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::TooLong => StatusCode::BAD_REQUEST,
             Self::Exhausted(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<StoreError> for HandlerError {
+    /// A store that failed is the server's fault; else it is the request that cannot be.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Io(_) => Self::internal(error),
+            StoreError::Exhausted(_) => Self::unavailable(error),
+            _ => Self::client(error.status(), error),
         }
     }
 }

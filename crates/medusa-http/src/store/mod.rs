@@ -4,7 +4,7 @@
 //!   serves files needs no more.
 //! - [`Store`] changes them: a [`PagePath`] is a name that may be published, a [`Draft`] is content on its way in, and
 //!   [`Store::publish`] puts it in the place of what was there, which [`versions`] keeps. [`usage`] minds the quota.
-//!   [`Edition`] has caches look again.
+//!   [`Edition`] has caches look again. [`tree`] finds, lists and moves what is there, directories among it.
 //!
 //! **Invariants:**
 //! - Nothing outside of the directory is changed: the kernel resolves each path beneath it, and where something is changed it follows
@@ -18,10 +18,12 @@ mod draft;
 mod edition;
 mod error;
 mod page_path;
+mod pool;
 mod publish;
 mod root;
 pub(crate) mod tag;
 mod target;
+mod tree;
 mod usage;
 mod versions;
 
@@ -31,9 +33,10 @@ pub(crate) use draft::Draft;
 pub(crate) use edition::Edition;
 pub use error::StoreError;
 pub use page_path::PagePath;
-pub(crate) use publish::Current;
-pub use publish::{Store, StoreOptions};
+pub use pool::on_pool;
+pub use publish::{Check, Current, Store, StoreId, StoreOptions};
 pub use root::RootError;
 pub(crate) use root::{FRESH, OpenedPath, Root, RootDirectory, Wait};
 pub(crate) use target::Target;
+pub use tree::{Entry, Listing, Room};
 pub use versions::Version;

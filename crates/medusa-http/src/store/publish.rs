@@ -8,7 +8,7 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -60,20 +60,28 @@ impl Default for StoreOptions {
 /// A directory in which files are published.
 #[derive(Debug)]
 pub struct Store {
-    root: Root,
-    usage: Arc<StoreUsage>,
+    pub(super) root: Root,
+    pub(super) usage: Arc<StoreUsage>,
+    identity: StoreId,
+}
+
+/// Tells a directory from others, whatever leads to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StoreId {
+    device: u64,
+    inode: u64,
 }
 
 /// The file that is there.
 #[derive(Debug)]
-pub(crate) struct Current<'p> {
+pub struct Current<'p> {
     parent: &'p OwnedFd,
     name: &'p str,
-    stat: Stat,
+    pub(super) stat: Stat,
 }
 
 /// A judge of what is there: an error leaves it as it is.
-pub(crate) type Check<'c> = &'c dyn Fn(Option<&Current<'_>>) -> Result<(), StoreError>;
+pub type Check<'c> = &'c dyn Fn(Option<&Current<'_>>) -> Result<(), StoreError>;
 
 /// The file that was published.
 #[derive(Debug)]
@@ -94,7 +102,9 @@ impl Store {
         let root = Root::open(path, false)?;
         root.check_writable()?;
         let unreadable = |source| RootError::Unreadable { path: root.path().to_owned(), source };
-        let usage = StoreUsage::of(&stat(root.path()).map_err(|errno| unreadable(errno.into()))?);
+        let found = stat(root.path()).map_err(|errno| unreadable(errno.into()))?;
+        let (usage, identity) =
+            (StoreUsage::of(&found), StoreId { device: found.st_dev, inode: found.st_ino });
         let cleaned = root.to_change().and_then(|directory| clean(&directory));
         let left = cleaned.map_err(|error| RootError::Unwritable {
             path: root.path().join(KEPT),
@@ -104,7 +114,7 @@ impl Store {
             let directory = root.path().display();
             tracing::info!(files = left, %directory, "uploads that were interrupted are removed");
         }
-        Ok(Self { root, usage })
+        Ok(Self { root, usage, identity })
     }
 
     /// The directory, as an absolute path.
@@ -112,8 +122,28 @@ impl Store {
         self.root.path()
     }
 
+    /// What tells it from others: of all stores of one directory it is the same.
+    pub fn identity(&self) -> StoreId {
+        self.identity
+    }
+
+    /// The directory for what is kept beside published files, of which nothing is served. It is made where it is missing. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The file system fails.
+    pub fn kept_directory(&self) -> Result<PathBuf, StoreError> {
+        make_directories(&self.root.to_change()?, KEPT, versions::PRIVATE)?;
+        Ok(self.kept_path())
+    }
+
+    /// The path of that directory, whether it is there or not.
+    pub fn kept_path(&self) -> PathBuf {
+        self.path().join(KEPT)
+    }
+
     /// The bytes below it, as far as they were measured for a quota.
-    pub(crate) fn used(&self) -> Option<u64> {
+    pub fn used(&self) -> Option<u64> {
         self.usage.known()
     }
 
@@ -179,6 +209,8 @@ impl Store {
             draft.take_mode(&stat)?;
             draft.name(&root)?;
             let kept = match options.versions {
+                // An empty one is nothing to go back to: some clients put one before each file.
+                _ if stat.st_size == 0 => None,
                 0 => None,
                 _ => Some(self.keep_replaced(&root, path, &parent)?),
             };
@@ -194,7 +226,11 @@ impl Store {
     }
 
     /// Removes the file at `path`, or the directory if that has a slash at its end and nothing in it, unless `check` says no.
-    pub(crate) fn remove(
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn remove(
         &self,
         path: &PagePath,
         options: &StoreOptions,
@@ -268,7 +304,7 @@ impl Store {
     }
 
     /// Keeps what is about to be replaced.
-    fn keep_replaced(
+    pub(super) fn keep_replaced(
         &self,
         root: &RootDirectory,
         path: &PagePath,
@@ -287,7 +323,7 @@ impl Store {
 
     /// The bytes that went with a file which is replaced or removed: its own, or those of the versions that are too many now. That these
     /// could not be removed is no reason to say that nothing was published.
-    fn went(&self, file: &Stat, kept: Option<&OwnedFd>, options: &StoreOptions) -> u64 {
+    pub(super) fn went(&self, file: &Stat, kept: Option<&OwnedFd>, options: &StoreOptions) -> u64 {
         let Some(kept) = kept else { return blocks(file.st_size.try_into().unwrap_or(0)) };
         versions::prune(kept, options.versions).unwrap_or_else(|error| {
             let (error, directory) = (with_causes(&error), self.path().display());
@@ -299,13 +335,13 @@ impl Store {
 
 impl Current<'_> {
     /// Its entity tag, as [`Files`](crate::handlers::files::Files) gives it.
-    pub(crate) fn tag(&self) -> Result<HeaderValue, StoreError> {
+    pub fn tag(&self) -> Result<HeaderValue, StoreError> {
         let (file, stat) = open(self.parent, self.name)?;
         Ok(tag::of_current(&file, &FileStamp::from(&stat))?)
     }
 
     /// The time at which it was last modified, in seconds since 1970, as far as that may be told.
-    pub(crate) fn modified(&self) -> Option<u64> {
+    pub fn modified(&self) -> Option<u64> {
         let modified = FileStamp::from(&self.stat).modified(SystemTime::now())?;
         modified.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
     }
@@ -324,15 +360,28 @@ impl Published {
 
 /// Waits until nobody else changes that name.
 fn lock(parent: &OwnedFd, name: &str) -> Result<MutexGuard<'static, ()>, StoreError> {
+    Ok(LOCKS[lock_of(parent, name)?].lock())
+}
+
+/// Waits until nobody else changes either name. Whoever waits for two does so in the same order.
+pub(super) fn lock_both(
+    one: (&OwnedFd, &str),
+    other: (&OwnedFd, &str),
+) -> Result<(MutexGuard<'static, ()>, Option<MutexGuard<'static, ()>>), StoreError> {
+    let (one, other) = (lock_of(one.0, one.1)?, lock_of(other.0, other.1)?);
+    let first = LOCKS[one.min(other)].lock();
+    Ok((first, (one != other).then(|| LOCKS[one.max(other)].lock())))
+}
+
+fn lock_of(parent: &OwnedFd, name: &str) -> Result<usize, StoreError> {
     let stat = fstat(parent)?;
     let mut hasher = DefaultHasher::new();
     (stat.st_dev, stat.st_ino, name).hash(&mut hasher);
-    let at = usize::try_from(hasher.finish() % LOCKS.len() as u64).unwrap_or(0);
-    Ok(LOCKS[at].lock())
+    Ok(usize::try_from(hasher.finish() % LOCKS.len() as u64).unwrap_or(0))
 }
 
 /// The file that has that name; an error if it is something else.
-fn look<'p>(parent: &'p OwnedFd, name: &'p str) -> Result<Option<Current<'p>>, StoreError> {
+pub(super) fn look<'p>(parent: &'p OwnedFd, name: &'p str) -> Result<Option<Current<'p>>, StoreError> {
     let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return Ok(None),
@@ -347,7 +396,7 @@ fn look<'p>(parent: &'p OwnedFd, name: &'p str) -> Result<Option<Current<'p>>, S
 }
 
 /// Opens the file that has that name, if it still is one.
-fn open(parent: &OwnedFd, name: &str) -> Result<(File, Stat), StoreError> {
+pub(super) fn open(parent: &OwnedFd, name: &str) -> Result<(File, Stat), StoreError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = openat(parent, name, flags, Mode::empty())?;
     let stat = fstat(&file)?;

@@ -74,6 +74,16 @@ impl StoreUsage {
         self.state.try_lock()?.measured.as_ref().map(|measured| measured.bytes)
     }
 
+    /// The bytes that lie there, which are measured where that was not done lately. Blocks.
+    pub(super) fn measured(&self, root: &Root) -> Result<u64, StoreError> {
+        let mut state = self.state.lock();
+        let known = state.measured.as_ref().filter(|measured| !measured.is_older_than(COUNTS));
+        match known.map(|measured| measured.bytes) {
+            Some(bytes) => Ok(bytes),
+            None => measure(&mut state, &root.to_change()?),
+        }
+    }
+
     /// So many bytes came, and so many went.
     pub(super) fn changed(&self, came: u64, went: u64) {
         if let Some(measured) = &mut self.state.lock().measured {

@@ -19,7 +19,7 @@ const OURS: &[(&str, &str)] = &[
 pub(super) const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// The value of `Content-Type` for a file of this name. Text is taken to be UTF-8.
-pub(super) fn of(name: &[u8]) -> HeaderValue {
+pub fn of(name: &[u8]) -> HeaderValue {
     let name = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
     let Some(dot) = memchr::memrchr(b'.', name) else { return UNKNOWN };
     let Ok(extension) = std::str::from_utf8(&name[dot + 1..]) else { return UNKNOWN };

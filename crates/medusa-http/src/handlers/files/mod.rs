@@ -49,6 +49,7 @@ use crate::router::{encode_segment, with_slash};
 use crate::store::{Edition, Root, Target, Wait};
 
 pub(crate) use cache::LARGEST;
+pub use mime::of as content_type;
 pub use options::{CacheRule, FilesError, FilesOptions};
 
 use cache::{Cache, CompressionJob, Form, Lookup, Revalidation};

@@ -1,0 +1,347 @@
+//! What is there, directories among it: how it is found, listed, made, moved and copied.
+//!
+//! What is only looked at is found as it is served: a symbolic link that stays beneath the directory is what it leads to. What is moved,
+//! copied or removed is never one.
+
+use std::fs::File;
+use std::time::SystemTime;
+
+use http::HeaderValue;
+use medusa_net::clients::ClientPrefix;
+use medusa_net::descriptors::OpenFile;
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, RenameFlags, Stat, StatxFlags, fstatvfs, fsync, mkdirat, renameat,
+    renameat_with, statat, statx,
+};
+use rustix::io::Errno;
+
+use super::edition::Edition;
+use super::error::StoreError;
+use super::page_path::PagePath;
+use super::publish::{Check, Store, StoreOptions, lock_both, look, open};
+use super::root::{OpenedPath, RootDirectory, Wait};
+use super::stamp::FileStamp;
+use super::tag;
+
+/// The mode of directories that are made, from which the process's umask takes away.
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// A file or a directory that is there.
+#[derive(Debug)]
+pub struct Entry {
+    stat: Stat,
+    created: Option<u64>,
+    file: Option<File>,
+}
+
+impl Entry {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        FileType::from_raw_mode(self.stat.st_mode).is_dir()
+    }
+
+    /// The length of a file, in bytes.
+    pub fn size(&self) -> u64 {
+        self.stat.st_size.try_into().unwrap_or(0)
+    }
+
+    /// The time at which it was last modified, in seconds since 1970, as far as that may be told.
+    pub fn modified(&self) -> Option<u64> {
+        let modified = FileStamp::from(&self.stat).modified(SystemTime::now())?;
+        modified.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
+    }
+
+    /// The time at which it was made, in seconds since 1970: that of its last change where the file system does not know.
+    pub fn created(&self) -> Option<u64> {
+        self.created.or_else(|| self.modified())
+    }
+
+    /// The bytes that have to be read to tell its tag: none where that is known.
+    pub fn tag_costs(&self) -> u64 {
+        let stamp = FileStamp::from(&self.stat);
+        let is_known = self.file.as_ref().is_none_or(|file| {
+            tag::of_file(file, &stamp, stamp.is_settled(SystemTime::now()), Wait::Never).is_ok()
+        });
+        if is_known || stamp.size() > tag::HASHED { 0 } else { stamp.size() }
+    }
+
+    /// The entity tag of a file, as [`Files`](crate::handlers::files::Files) gives it. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn tag(&self) -> Result<Option<HeaderValue>, StoreError> {
+        let Some(file) = &self.file else { return Ok(None) };
+        Ok(Some(tag::of_current(file, &FileStamp::from(&self.stat))?))
+    }
+}
+
+/// The names in a directory, with what has them, one after another. Not all of them are in memory.
+#[derive(Debug)]
+pub struct Listing {
+    root: RootDirectory,
+    path: PagePath,
+    names: Dir,
+    /// It is held as long as a client takes to read them.
+    directory: OpenFile,
+}
+
+impl Listing {
+    /// The next one that has a name which may be published under, and what is there. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The file system fails.
+    pub fn next_entry(&mut self) -> Result<Option<(PagePath, Entry)>, StoreError> {
+        while let Some(found) = self.names.read() {
+            let found = found?;
+            let Ok(name) = found.file_name().to_str() else { continue };
+            let Some(path) = self.path.join(name) else { continue };
+            // What has gone since, and what is not served, is passed over.
+            if let Some(entry) = entry(&self.root, &path)? {
+                return Ok(Some((path.as_directory(entry.is_directory()), entry)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The names of all that is there, whether it may be published under that or not: `None` for one that may not. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The file system fails, or there are more than `most`.
+    pub fn all(mut self, most: usize) -> Result<Vec<Option<(PagePath, bool)>>, StoreError> {
+        let mut all = Vec::new();
+        while let Some(found) = self.names.read() {
+            let found = found?;
+            let name = found.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if all.len() >= most {
+                return Err(StoreError::TooMany { most });
+            }
+            let Ok(stat) = statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            let is_directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+            let path = name.to_str().ok().and_then(|name| self.path.join(name));
+            all.push(path.map(|path| (path.as_directory(is_directory), is_directory)));
+        }
+        Ok(all)
+    }
+}
+
+/// How much room there is below a directory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The bytes that are taken.
+    pub used: u64,
+    /// The bytes that are left.
+    pub available: u64,
+}
+
+impl Store {
+    /// What is at a path. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The file system fails.
+    pub fn find(&self, path: &PagePath) -> Result<Option<Entry>, StoreError> {
+        match self.root.to_change() {
+            Ok(root) => entry(&root, path),
+            Err(StoreError::NoParent) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds out whether what is at a path is a file or a directory itself, and may be moved. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`], [`StoreError::Link`], [`StoreError::NoFile`], or what the file system says.
+    pub fn check_own(&self, path: &PagePath) -> Result<(), StoreError> {
+        let root = self.root.to_change()?;
+        let (parent, name) = path.split();
+        if name.is_empty() {
+            return Err(StoreError::Directory);
+        }
+        match look(&root.to_change(parent.as_bytes())?, name) {
+            Err(StoreError::Directory) => Ok(()),
+            found => found?.map(drop).ok_or(StoreError::Missing),
+        }
+    }
+
+    /// What is in the directory at a path, on the account of `holder`. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it cannot be read.
+    pub fn list(&self, path: &PagePath, holder: Option<ClientPrefix>) -> Result<Listing, StoreError> {
+        let root = self.root.to_change()?;
+        let directory = match root.look_up(path.path().as_bytes())? {
+            OpenedPath::Directory(directory) => directory,
+            OpenedPath::Denied => return Err(denied()),
+            OpenedPath::File(..) | OpenedPath::Nothing => return Err(StoreError::Missing),
+        };
+        let names = Dir::read_from(&directory)?;
+        let directory = OpenFile::new(directory.into(), holder).map_err(std::io::Error::from)?;
+        Ok(Listing { names, directory, root, path: path.clone() })
+    }
+
+    /// Makes a directory. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Exists`], [`StoreError::NoParent`], or what the file system says.
+    pub fn make_directory(&self, path: &PagePath) -> Result<(), StoreError> {
+        let root = self.root.to_change()?;
+        let (parent, name) = path.split();
+        if name.is_empty() {
+            return Err(StoreError::Exists);
+        }
+        let parent = root.to_change(parent.as_bytes())?;
+        match mkdirat(&parent, name, DIRECTORY_MODE) {
+            Err(Errno::EXIST) => return Err(StoreError::Exists),
+            made => made?,
+        }
+        Edition::publish();
+        Ok(fsync(&parent)?)
+    }
+
+    /// Makes an empty file where nothing is. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Exists`], or what [`copy`](Self::copy) may say.
+    pub fn create_empty(
+        &self,
+        path: &PagePath,
+        holder: Option<ClientPrefix>,
+        options: &StoreOptions,
+    ) -> Result<(), StoreError> {
+        let absent: Check<'_> = &|current| current.map_or(Ok(()), |_there| Err(StoreError::Exists));
+        let draft = self.begin(path, Some(0), holder, options, absent)?;
+        self.publish(path, draft, options, absent).map(drop)
+    }
+
+    /// Copies the file at `from` to `to`, where there is nothing or a file, which becomes a version. Whether nothing was there. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn copy(
+        &self,
+        from: &PagePath,
+        to: &PagePath,
+        holder: Option<ClientPrefix>,
+        options: &StoreOptions,
+    ) -> Result<bool, StoreError> {
+        let root = self.root.to_change()?;
+        let (parent, name) = from.split();
+        let parent = match root.to_change(parent.as_bytes()) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(StoreError::Missing),
+            opened => opened?,
+        };
+        let (content, stat) = match open(&parent, name) {
+            Err(StoreError::NoParent) => return Err(StoreError::Missing),
+            opened => opened?,
+        };
+        let mut draft = self.begin(to, stat.st_size.try_into().ok(), holder, options, &|_| Ok(()))?;
+        draft.copy(&content, &self.root)?;
+        Ok(self.publish(to, draft, options, &|_| Ok(()))?.is_new)
+    }
+
+    /// Moves the file or directory at `from` to `to`, where there is nothing, or for a file a file, which becomes a version. Whether
+    /// nothing was there. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn rename(&self, from: &PagePath, to: &PagePath, options: &StoreOptions) -> Result<bool, StoreError> {
+        let root = self.root.to_change()?;
+        let ((from_parent, from_name), (to_parent, to_name)) = (from.split(), to.split());
+        if from_name.is_empty() || to_name.is_empty() {
+            return Err(StoreError::Directory);
+        }
+        let from_parent = match root.to_change(from_parent.as_bytes()) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(StoreError::Missing),
+            opened => opened?,
+        };
+        let to_parent = root.to_change(to_parent.as_bytes())?;
+        let _alone = lock_both((&from_parent, from_name), (&to_parent, to_name))?;
+        let is_directory = match look(&from_parent, from_name) {
+            Err(StoreError::Directory) => true,
+            found => found?.map(|_file| false).ok_or(StoreError::Missing)?,
+        };
+        let replaced = look(&to_parent, to_name)?;
+        let went = match replaced {
+            Some(_) if is_directory => return Err(StoreError::NotEmpty),
+            Some(ref current) => {
+                let keeps = options.versions > 0 && current.stat.st_size > 0;
+                let kept = keeps.then(|| self.keep_replaced(&root, to, &to_parent)).transpose()?;
+                renameat(&from_parent, from_name, &to_parent, to_name)?;
+                Some((current.stat, kept))
+            }
+            None => {
+                let no_replace = RenameFlags::NOREPLACE;
+                match renameat_with(&from_parent, from_name, &to_parent, to_name, no_replace) {
+                    Err(Errno::NOSYS) => renameat(&from_parent, from_name, &to_parent, to_name)?,
+                    // A directory into itself.
+                    Err(Errno::INVAL) => return Err(StoreError::NoParent),
+                    renamed => renamed?,
+                }
+                None
+            }
+        };
+        Edition::publish();
+        fsync(&to_parent)?;
+        fsync(&from_parent)?;
+        let is_new = went.is_none();
+        if let Some((stat, kept)) = went {
+            self.usage.changed(0, self.went(&stat, kept.as_ref(), options));
+        }
+        Ok(is_new)
+    }
+
+    /// The room that there is, by the quota and on the disk. Blocks: with a quota all that is there may have to be measured.
+    ///
+    /// # Errors
+    ///
+    /// The file system fails.
+    pub fn room(&self, options: &StoreOptions) -> Result<Room, StoreError> {
+        let root = self.root.to_change()?;
+        let disk = fstatvfs(root.to_change(b"")?)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        let free = bytes(disk.f_bavail);
+        match options.quota {
+            None => Ok(Room { used: bytes(disk.f_blocks.saturating_sub(disk.f_bfree)), available: free }),
+            Some(quota) => {
+                let used = self.usage.measured(&self.root)?;
+                Ok(Room { used, available: quota.saturating_sub(used).min(free) })
+            }
+        }
+    }
+}
+
+fn entry(root: &RootDirectory, path: &PagePath) -> Result<Option<Entry>, StoreError> {
+    let (stat, file) = match root.look_up(path.path().as_bytes()) {
+        Ok(OpenedPath::File(file, stat)) => (stat, Some(file)),
+        Ok(OpenedPath::Directory(directory)) => {
+            let stat = rustix::fs::fstat(&directory)?;
+            return Ok(Some(Entry { created: created(&directory), stat, file: None }));
+        }
+        Ok(OpenedPath::Nothing | OpenedPath::Denied) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some(Entry { created: file.as_ref().and_then(created), stat, file }))
+}
+
+/// The time at which it was made, where the file system knows.
+fn created(file: impl std::os::fd::AsFd) -> Option<u64> {
+    let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok()?;
+    let is_known = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+    is_known.then(|| u64::try_from(found.stx_btime.tv_sec).ok()).flatten()
+}
+
+fn denied() -> StoreError {
+    StoreError::Denied(Errno::ACCESS.into())
+}
