@@ -31,6 +31,7 @@ const PLACES: &[(&str, Place)] = &[
     ("medusa-fetch", Place::Level(2)),
     ("medusa-http", Place::Level(2)),
     ("medusa-chat", Place::Level(3)),
+    ("medusa-dav", Place::Level(3)),
     ("medusa-proxy", Place::Level(3)),
     ("medusa-site", Place::Level(4)),
     ("medusa-script", Place::Level(5)),
@@ -50,6 +51,8 @@ const FENCES: &[(&str, &str)] = &[
     ("argon2", "medusa-auth"),
     ("bcrypt", "medusa-auth"),
     ("sha-crypt", "medusa-auth"),
+    ("quick-xml", "medusa-dav"),
+    ("rusqlite", "medusa-dav"),
 ];
 
 /// Checks one package. `manifest` is the text of its `Cargo.toml`, `file` its path from the root of the repository.
