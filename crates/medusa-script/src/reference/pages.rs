@@ -72,6 +72,7 @@ pub(super) const PAGES: &[Page] = &[
             handler::LOGIN_OPTIONS,
             handler::FILES_OPTIONS,
             handler::PUT_OPTIONS,
+            handler::DAV_OPTIONS,
             handler::HEADERS_OPTIONS,
             handler::RATE_OPTIONS,
             handler::CONCURRENCY_OPTIONS,

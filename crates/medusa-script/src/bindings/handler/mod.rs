@@ -5,6 +5,7 @@ mod auth;
 mod concurrency;
 mod cors;
 mod csrf;
+mod dav;
 mod errors;
 mod files;
 mod first;
@@ -40,6 +41,7 @@ pub(crate) const DOCS: &[Item] = &[
     login::DOC,
     files::DOC,
     put::DOC,
+    dav::DOC,
     user_dirs::DOC,
     main_item(
         "medusa.handler.compress",
@@ -81,6 +83,7 @@ pub(crate) const AUTH_OPTIONS: Class = auth::OPTIONS;
 pub(crate) const LOGIN_OPTIONS: Class = login::OPTIONS;
 pub(crate) const FILES_OPTIONS: Class = files::OPTIONS;
 pub(crate) const PUT_OPTIONS: Class = put::OPTIONS;
+pub(crate) const DAV_OPTIONS: Class = dav::OPTIONS;
 pub(crate) const HEADERS_OPTIONS: Class = headers::OPTIONS;
 pub(crate) const RATE_OPTIONS: Class = limit::OPTIONS;
 pub(crate) const CONCURRENCY_OPTIONS: Class = concurrency::OPTIONS;
@@ -100,6 +103,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("files", lua.create_function(files::files)?)?;
     handler.set("user_dirs", lua.create_function(user_dirs::user_dirs)?)?;
     handler.set("put", lua.create_function(put::put)?)?;
+    handler.set("dav", lua.create_function(dav::dav)?)?;
     handler.set("compress", lua.create_function(compress)?)?;
     handler.set("headers", lua.create_function(headers::headers)?)?;
     handler.set("allow", lua.create_function(allow::allow)?)?;

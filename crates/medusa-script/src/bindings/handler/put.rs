@@ -1,6 +1,6 @@
 //! `medusa.handler.put`: files are published.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use medusa_http::Handler;
@@ -32,28 +32,34 @@ pub(super) const DOC: Item = main_item(
      `Content-Encoding`, 507 where there is no room. An empty directory is removed by its address with a slash.",
 );
 
+pub(super) const MAX_SIZE: Item = main_item(
+    "max_size",
+    "(number | string)?",
+    "The longest file: bytes, or a text like `\"64MiB\"`. In place of `limits.body`, which is about memory. Default 100 MiB; \
+     more is answered 413.",
+);
+
+pub(super) const QUOTA: Item = main_item(
+    "quota",
+    "(number | string)?",
+    "The most bytes below `root`, versions included, each file in blocks of 4 KiB. Versions give way, the oldest first; then \
+     more is answered 507. Default nil: the disk.",
+);
+
+pub(super) const VERSIONS: Item = main_item(
+    "versions",
+    "number?",
+    "How many versions of each file are kept when it is replaced or removed: see `medusa.versions`. They are in \
+     `.medusa-versions` in `root`, which is never served. Default 20, at most 1000; 0 keeps none.",
+);
+
 pub(super) const OPTIONS: Class = Class {
     name: "PutOptions",
     doc: "What `medusa.handler.put` takes.",
     fields: &[
-        main_item(
-            "max_size",
-            "(number | string)?",
-            "The longest file: bytes, or a text like `\"64MiB\"`. In place of `limits.body`, which is about memory. Default 100 MiB; \
-             more is answered 413.",
-        ),
-        main_item(
-            "quota",
-            "(number | string)?",
-            "The most bytes below `root`, versions included, each file in blocks of 4 KiB. Versions give way, the oldest first; then \
-             more is answered 507. Default nil: the disk.",
-        ),
-        main_item(
-            "versions",
-            "number?",
-            "How many versions of each file are kept when it is replaced or removed: see `medusa.versions`. They are in \
-             `.medusa-versions` in `root`, which is never served. Default 20, at most 1000; 0 keeps none.",
-        ),
+        MAX_SIZE,
+        QUOTA,
+        VERSIONS,
         main_item(
             "create_directories",
             "boolean?",
@@ -69,19 +75,39 @@ pub(super) fn put(lua: &Lua, (root, options): (Value, Value)) -> mlua::Result<Ha
     let context = MainContext::of(lua)?;
     let root = text_argument(lua, FUNCTION, "the directory", &root)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
+    let mut options = common(&mut given)?;
+    let default = options.store.create_directories;
+    options.store.create_directories = given.get("create_directories", "a boolean")?.unwrap_or(default);
+    given.finish()?;
+    let (root, real) = directory(lua, FUNCTION, &context, &root)?;
+    let key = format!("put\0{}\0{options:?}", real.display());
+    let made = context.interner(lua).handler(key, || {
+        Store::open(&root).map(|store| Arc::new(Put::new(Arc::new(store), options)) as Arc<dyn Handler>)
+    });
+    made.map(HandlerValue::Made).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_causes(&error))))
+}
+
+/// The options that whatever publishes has.
+pub(super) fn common(given: &mut Options<'_>) -> mlua::Result<PutOptions> {
     let default = PutOptions::default();
-    let options = PutOptions {
+    Ok(PutOptions {
         max_size: given.size("max_size", 0)?.unwrap_or(default.max_size),
         store: StoreOptions {
             quota: given.size("quota", 1)?,
             versions: given.whole("versions", 0..=MOST_VERSIONS)?.unwrap_or(default.store.versions),
-            create_directories: given
-                .get("create_directories", "a boolean")?
-                .unwrap_or(default.store.create_directories),
+            create_directories: false,
         },
-    };
-    given.finish()?;
-    let root = context.path(&root);
+    })
+}
+
+/// The directory to publish in, and its real path: it may hold nothing of the server's own.
+pub(super) fn directory(
+    lua: &Lua,
+    function: &str,
+    context: &MainContext,
+    root: &str,
+) -> mlua::Result<(PathBuf, PathBuf)> {
+    let root = context.path(root);
     // By the real path, as for `files`.
     let real = root.canonicalize().unwrap_or_else(|_missing| root.clone());
     let holds = |path: &Path| path.canonicalize().is_ok_and(|path| path.starts_with(&real));
@@ -92,16 +118,12 @@ pub(super) fn put(lua: &Lua, (root, options): (Value, Value)) -> mlua::Result<Ha
             return Err(fail(
                 lua,
                 format!(
-                    "{FUNCTION}: the {what} is in `{}`, and who publishes there could change it; give a directory that has nothing \
+                    "{function}: the {what} is in `{}`, and who publishes there could change it; give a directory that has nothing \
                      but what is published",
                     root.display()
                 ),
             ));
         }
     }
-    let key = format!("put\0{}\0{options:?}", real.display());
-    let made = context.interner(lua).handler(key, || {
-        Store::open(&root).map(|store| Arc::new(Put::new(Arc::new(store), options)) as Arc<dyn Handler>)
-    });
-    made.map(HandlerValue::Made).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_causes(&error))))
+    Ok((root, real))
 }
