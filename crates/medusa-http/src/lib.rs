@@ -19,6 +19,7 @@ mod event_stream;
 mod exchange;
 mod fault;
 mod file_body;
+pub mod forms;
 mod frame_budget;
 mod handler;
 pub mod handlers;

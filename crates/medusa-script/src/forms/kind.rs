@@ -1,14 +1,10 @@
 //! Which kind of form a request carries, by its `Content-Type`.
 
 use http::header::{self, HeaderMap};
+use medusa_http::forms::{Charset, boundary};
 
-use super::charset::Charset;
 use super::error::FormError;
-use super::params::param;
 use crate::counted::shown_name;
-
-/// The longest boundary ([RFC 2046 §5.1.1](https://www.rfc-editor.org/rfc/rfc2046#section-5.1.1)).
-const MAX_BOUNDARY: usize = 70;
 
 /// A format of forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,19 +24,10 @@ impl Kind {
         let value = value.as_bytes();
         let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
-            return Charset::of(value).map(Self::UrlEncoded);
+            return Ok(Self::UrlEncoded(Charset::of(value)?));
         }
         if essence.eq_ignore_ascii_case(b"multipart/form-data") {
-            let boundary = param(value, "boundary")
-                .ok_or_else(|| FormError::Malformed("its type names no boundary".to_owned()))?;
-            return match String::from_utf8(boundary) {
-                Ok(boundary) if (1..=MAX_BOUNDARY).contains(&boundary.len()) => {
-                    Ok(Self::Multipart { boundary })
-                }
-                _ => {
-                    Err(FormError::Malformed(format!("its boundary has not 1 to {MAX_BOUNDARY} characters")))
-                }
-            };
+            return Ok(Self::Multipart { boundary: boundary(value)? });
         }
         Err(FormError::NotAForm(shown_name(value)))
     }

@@ -1,6 +1,6 @@
 //! Forms: what browsers send for `<form method="post">`, in either of the two formats.
 //!
-//! - `urlencoded` and `multipart`: the formats; `kind`, `params` and `charset`: what is said of them and their parts;
+//! - `urlencoded` and `multipart`: the formats, the latter over `medusa_http::forms`; `kind`: which of them it is;
 //! - `form`: what was read, and its limits; `error`: why it could not be;
 //! - `upload`: a file of a form, in memory while it is small and in an unnamed file of the disk past that;
 //! - `file`: the same as a script's value; `save`: kept for good, below the script's directory.
@@ -9,13 +9,11 @@
 //! large it is and however many files it has; beside that there is what is just being read. What is on disk has no name
 //! and goes with the request. Everything a form says comes from outside: names, types, and file names above all.
 
-mod charset;
 mod error;
 mod file;
 mod form;
 mod kind;
 mod multipart;
-mod params;
 mod save;
 mod upload;
 mod urlencoded;

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use medusa_http::RequestBody;
+use medusa_http::forms::Charset;
 use medusa_proto::query;
 
-use super::charset::Charset;
 use super::error::FormError;
 use super::form::{Field, Form, MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY};
 use crate::counted::shown_name;

@@ -10,18 +10,18 @@ use super::charset::Charset;
 
 /// The parameters of a field's value, which stand behind its first `;`. Names are case-insensitive (RFC 9110 §5.6.6):
 /// they come in lower case.
-pub(super) fn params(value: &[u8]) -> Params<'_> {
-    Params(past_semicolon(value))
+pub(super) fn params(value: &[u8]) -> FieldParams<'_> {
+    FieldParams(past_semicolon(value))
 }
 
 /// The first parameter of a name.
-pub(super) fn param(value: &[u8], name: &str) -> Option<Vec<u8>> {
+pub fn param(value: &[u8], name: &str) -> Option<Vec<u8>> {
     params(value).find(|(known, _)| known == name).map(|(_, value)| value)
 }
 
-pub(super) struct Params<'a>(&'a [u8]);
+pub(super) struct FieldParams<'a>(&'a [u8]);
 
-impl Iterator for Params<'_> {
+impl Iterator for FieldParams<'_> {
     type Item = (String, Vec<u8>);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -78,14 +78,16 @@ fn quoted_string(mut text: &[u8]) -> (Vec<u8>, &[u8]) {
 
 /// The `Content-Disposition` of a part (RFC 7578 §4.2).
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Disposition {
-    pub(super) name: Option<Vec<u8>>,
+pub struct Disposition {
+    /// The field's name.
+    pub name: Option<Vec<u8>>,
     /// There is one, in whatever way it is written: then this is a file.
-    pub(super) filename: Option<Vec<u8>>,
+    pub filename: Option<Vec<u8>>,
 }
 
 impl Disposition {
-    pub(super) fn of(value: &[u8]) -> Self {
+    /// Reads the value of the field.
+    pub fn of(value: &[u8]) -> Self {
         let mut found = Self::default();
         let (mut extended, mut other) = (None, None);
         for (name, value) in params(value) {

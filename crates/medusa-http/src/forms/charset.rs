@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::error::FormError;
+use super::PartError;
 use super::params::param;
-use crate::counted::shown_name;
 
 /// A charset whose text can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Charset {
+pub enum Charset {
     /// UTF-8, and with it US-ASCII. Its bytes are what a script gets; nobody checks them.
     #[default]
     Utf8,
@@ -37,13 +36,17 @@ impl Charset {
 
     /// Reads a field's parameter `charset`; UTF-8 where it says nothing. One that is not known is refused: guessing
     /// would make other characters of the text.
-    pub(super) fn of(content_type: &[u8]) -> Result<Self, FormError> {
+    ///
+    /// # Errors
+    ///
+    /// [`PartError::Charset`]
+    pub fn of(content_type: &[u8]) -> Result<Self, PartError> {
         let Some(name) = param(content_type, "charset") else { return Ok(Self::Utf8) };
-        Self::named(&name).ok_or_else(|| FormError::Charset(shown_name(&name)))
+        Self::named(&name).ok_or_else(|| PartError::charset(&name))
     }
 
     /// Text in this charset as UTF-8. It is the same in whatever pieces it comes.
-    pub(super) fn to_utf8(self, text: &[u8]) -> Cow<'_, [u8]> {
+    pub fn to_utf8(self, text: &[u8]) -> Cow<'_, [u8]> {
         if self == Self::Utf8 || text.is_ascii() {
             return Cow::Borrowed(text);
         }
