@@ -19,9 +19,9 @@
 mod cache;
 mod clean;
 mod entity;
-mod listing;
+pub(super) mod listing;
 mod load;
-mod mime;
+pub(super) mod mime;
 mod multipart;
 mod offers;
 mod options;

@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Stat};
 use super::view::{Order, SortKey, View};
 
 /// The entries of one page.
-pub(super) struct Shown<'l> {
+pub(in crate::handlers) struct Shown<'l> {
     pub(super) entries: Vec<&'l ListingEntry>,
     pub(super) page: usize,
     pub(super) pages: usize,
@@ -69,19 +69,19 @@ impl ListingEntry {
 }
 
 /// An instant in seconds since 1970, in UTC.
-pub(super) struct Civil {
-    pub(super) year: i64,
-    pub(super) month: i64,
-    pub(super) day: i64,
-    pub(super) hour: i64,
-    pub(super) minute: i64,
+pub(in crate::handlers) struct Civil {
+    pub(in crate::handlers) year: i64,
+    pub(in crate::handlers) month: i64,
+    pub(in crate::handlers) day: i64,
+    pub(in crate::handlers) hour: i64,
+    pub(in crate::handlers) minute: i64,
     pub(super) second: i64,
 }
 
 impl Civil {
     /// After `civil_from_days` in Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms": years begin in March,
     /// so that the leap day comes last, and eras have 400 years.
-    pub(super) fn at(time: i64) -> Self {
+    pub(in crate::handlers) fn at(time: i64) -> Self {
         const DAYS_PER_ERA: i64 = 146_097;
         let (days, second) = (time.div_euclid(86_400) + 719_468, time.rem_euclid(86_400));
         let (era, day) = (days.div_euclid(DAYS_PER_ERA), days.rem_euclid(DAYS_PER_ERA));

@@ -7,69 +7,66 @@ use super::view::{Order, SortKey, View};
 use crate::escaped::Escaped;
 use crate::router::encode_segment;
 
-const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+/// The beginning of a page.
+pub(in crate::handlers) const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
     <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">";
 
-/// Rows are tall enough for a thumb, names break before they make the page wider than the screen, and a narrow screen
-/// leaves out the time of day. Columns keep their places whichever is sorted by.
-const STYLE: &str = "<style>:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 14%,transparent);\
-    --soft:color-mix(in srgb,currentColor 68%,transparent)}\
-    body{font:1rem/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}\
-    nav{font-size:1.25rem;font-weight:600;overflow-wrap:anywhere;margin-bottom:1rem}\
-    .pages{display:flex;justify-content:space-between;gap:1rem;font-size:1rem;font-weight:400;margin:1rem 0;\
-    border-top:1px solid var(--line);padding-top:.5rem}.pages span{color:var(--soft);padding:.45rem 0}\
-    nav i{font-style:normal;font-weight:400;color:var(--soft);padding:0 .3em}\
-    a{color:light-dark(#0b57d0,#a8c7fa);text-decoration:none}a:hover,a:focus{text-decoration:underline}\
-    table{border-collapse:collapse;width:100%}tr{border-top:1px solid var(--line)}thead tr{border-top:0}\
-    th,td{padding:0 0 0 1rem;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\
-    th{font-size:.85rem;font-weight:500}td{color:var(--soft);font-size:.9rem}\
-    th:first-child,td:first-child{padding-left:0;text-align:left;white-space:normal;overflow-wrap:anywhere;\
-    font-size:1rem;width:100%}th:first-child{font-size:.85rem}a{display:inline-block;padding:.45rem 0}\
-    td:first-child a{display:block}nav a{padding:.2rem 0}nav.pages a{padding:.45rem 0}p{color:var(--soft)}\
-    @media(max-width:34rem){body{margin-top:1rem}time span{display:none}th,td{padding-left:.75rem}}</style>\n";
+/// The look of pages about directories: of a listing, and of [`Publish`](crate::handlers::publish::Publish). Rows are tall enough for a
+/// thumb, names break before they make the page wider than the screen, and a narrow screen leaves out the time of day. Columns keep
+/// their places whichever is sorted by.
+pub(in crate::handlers) const STYLE: &str = include_str!("style.css");
 
 /// The page.
 pub(super) fn page(listing: &Shown<'_>, view: &View) -> String {
-    let mut page = format!("{HEAD}<title>{}</title>\n{STYLE}", Escaped(&view.path));
-    breadcrumb(&mut page, view);
+    let mut page = format!("{HEAD}<title>{}</title>\n<style>{STYLE}</style>\n", Escaped(&view.path));
+    breadcrumb(&mut page, &view.path, view.tail, Query(view.order));
+    table(&mut page, listing, view);
+    page.push_str("</html>\n");
+    page
+}
+
+/// The entries, and the ways to the other pages of them.
+pub(in crate::handlers) fn table(page: &mut String, listing: &Shown<'_>, view: &View) {
     page.push_str("<table>\n<thead><tr>");
     for key in SortKey::ALL {
-        column(&mut page, key, view.order);
+        column(page, key, view.order);
     }
     page.push_str("</tr></thead>\n<tbody>\n");
     for entry in &listing.entries {
-        row(&mut page, entry, view.order);
+        row(page, entry, view.order);
     }
     page.push_str("</tbody>\n</table>\n");
     if listing.entries.is_empty() {
         page.push_str("<p>There is nothing here.</p>\n");
     }
-    pages(&mut page, listing, view);
+    pages(page, listing, view);
     if listing.is_cut_off {
         page.push_str("<p>There is more here than can be listed.</p>\n");
     }
-    page.push_str("</html>\n");
-    page
 }
 
-/// The way from the mount down to here. Above the mount is not ours.
-fn breadcrumb(page: &mut String, view: &View) {
-    let (mount, tail) = view.path.split_at_checked(view.tail).unwrap_or((&view.path, ""));
-    let names: Vec<&str> = tail.split('/').filter(|name| !name.is_empty()).collect();
+/// The way from the mount down to `path`, of which what is below the mount begins at `tail`. Above the mount is not ours. `query` is
+/// kept on the way to another directory.
+pub(in crate::handlers) fn breadcrumb(page: &mut String, path: &str, tail: usize, query: impl Display) {
+    let (mount, below) = path.split_at_checked(tail).unwrap_or((path, ""));
+    let names: Vec<&str> = below.split('/').filter(|name| !name.is_empty()).collect();
+    // A file's address begins with that of its directory.
+    let is_file = !names.is_empty() && !below.ends_with('/');
     page.push_str("<nav aria-label=\"Path\">");
-    crumb(page, mount, names.len(), view.order);
+    crumb(page, mount, names.len(), is_file, &query);
     for (at, name) in names.iter().enumerate() {
         page.push_str(if at == 0 { " " } else { "<i>/</i>" });
-        crumb(page, name, names.len() - 1 - at, view.order);
+        crumb(page, name, names.len() - 1 - at, is_file, &query);
     }
     page.push_str("</nav>\n");
 }
 
-/// A directory `up` levels above this one.
-fn crumb(page: &mut String, name: &str, up: usize, order: Order) {
-    let (name, query) = (Escaped(name), Query(order));
+/// What is `up` levels above this one.
+fn crumb(page: &mut String, name: &str, up: usize, is_file: bool, query: &impl Display) {
+    let name = Escaped(name);
     let _infallible = match up {
         0 => write!(page, "<span aria-current=\"page\">{name}</span>"),
+        up if is_file => write!(page, "<a href=\"./{}{query}\">{name}</a>", "../".repeat(up - 1)),
         up => write!(page, "<a href=\"{}{query}\">{name}</a>", "../".repeat(up)),
     };
 }
@@ -102,7 +99,7 @@ fn column(page: &mut String, key: SortKey, now: Order) {
     };
     let title = match key {
         SortKey::Name => "Name",
-        SortKey::Size => "HumanSize",
+        SortKey::Size => "Size",
         SortKey::Modified => "Modified",
     };
     let (key, order) = (key.name(), if is_descending { "desc" } else { "asc" });
@@ -150,7 +147,7 @@ impl Display for Query {
 }
 
 /// A size for people: three digits are enough.
-struct HumanSize(u64);
+pub(in crate::handlers) struct HumanSize(pub(in crate::handlers) u64);
 
 impl Display for HumanSize {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

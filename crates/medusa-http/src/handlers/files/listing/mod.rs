@@ -27,9 +27,11 @@ use crate::store::{Edition, FileStamp, OpenedPath, RootDirectory, Target};
 #[cfg(test)]
 pub(super) use cache::at_once;
 pub(super) use cache::{AT_ONCE, Listings};
+pub(in crate::handlers) use entry::Civil;
 use entry::{ListingEntry, Shown};
+pub(in crate::handlers) use html::{HEAD, HumanSize, STYLE, breadcrumb, table};
 use view::Format;
-pub(super) use view::View;
+pub(in crate::handlers) use view::View;
 
 /// The most names of a directory that are read: some 10 MB, and a tenth of a second with a warm cache.
 const MOST: usize = 100_000;
@@ -42,7 +44,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The entries of a directory, in no order.
 #[derive(Debug)]
-pub(super) struct Listing {
+pub(in crate::handlers) struct Listing {
     entries: Vec<ListingEntry>,
     /// There is more than [`MOST`] names, or than could be read in [`LONGEST`].
     is_cut_off: bool,
@@ -68,7 +70,12 @@ pub(super) struct Page {
 
 impl Listing {
     /// Reads the directory `found`, which is at `path` below the root. Blocks.
-    fn read(root: &RootDirectory, path: &[u8], found: OwnedFd, options: &FilesOptions) -> io::Result<Self> {
+    pub(in crate::handlers) fn read(
+        root: &RootDirectory,
+        path: &[u8],
+        found: OwnedFd,
+        options: &FilesOptions,
+    ) -> io::Result<Self> {
         let (read, now, edition) = (Instant::now(), SystemTime::now(), Edition::now());
         let before = FileStamp::from(&fstat(&found)?);
         let mut listing =
@@ -112,7 +119,7 @@ impl Listing {
     }
 
     /// The entries on the page that `view` wants.
-    fn shown(&self, view: &View) -> Shown<'_> {
+    pub(in crate::handlers) fn shown(&self, view: &View) -> Shown<'_> {
         let mut entries: Vec<&ListingEntry> = self.entries.iter().collect();
         entries.sort_unstable_by(|a, b| a.compare(b, view.order));
         let pages = self.pages();

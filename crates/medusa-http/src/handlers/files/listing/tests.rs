@@ -87,6 +87,7 @@ fn an_order_is_kept_on_the_way_down_and_up() {
     let page = shown(&listing(&[(b"sub", None, 0)]), &view(order, Format::Html));
     assert!(page.contains("<a href=\"./sub/?sort=size&amp;order=desc\">"), "{page}");
     assert!(page.contains("<a href=\"../?sort=size&amp;order=desc\">"), "{page}");
+    assert!(page.contains(">Size \u{2193}</a>"), "{page}");
 }
 
 #[test]

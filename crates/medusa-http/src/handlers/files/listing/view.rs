@@ -13,11 +13,11 @@ use crate::request::Head;
 
 /// A way to list a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct View {
+pub(in crate::handlers) struct View {
     /// The path that was asked for, decoded: however it was spelled, it is the same page.
-    pub(super) path: String,
+    pub(in crate::handlers) path: String,
     /// The beginning in it of what lies below the mount.
-    pub(super) tail: usize,
+    pub(in crate::handlers) tail: usize,
     pub(super) order: Order,
     pub(super) format: Format,
     /// The page, from 1 on; the last if there are not so many.
@@ -73,7 +73,7 @@ impl Order {
 
 impl View {
     /// Reads the view from a request, as far as `options` allow it.
-    pub(in super::super) fn of(head: &Head, options: &FilesOptions) -> Self {
+    pub(in crate::handlers) fn of(head: &Head, options: &FilesOptions) -> Self {
         let query = head.uri.query().unwrap_or_default();
         let format = match parameter(query, "format") {
             Some("json") => Format::Json,
