@@ -34,7 +34,16 @@ fn make(asking: &Asking) -> Result<Answer, DavError> {
     let entry = asking.find()?;
     asking.preconditions(entry.as_ref())?;
     let _changing = asking.free(&asking.path, Reach { above: entry.is_none(), below: false })?;
-    asking.place.store.make_directory(&asking.path)?;
+    match asking.place.store.make_directory(&asking.path) {
+        // RFC 4918 §9.3.1.
+        Err(StoreError::Exists) => {
+            return Err(DavError::client(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "there is something of that name already",
+            ));
+        }
+        made => made?,
+    }
     asking.place.properties.remove(asking.path.path())?;
     Ok(Answer::status(StatusCode::CREATED))
 }
@@ -109,7 +118,7 @@ fn rename_all(
     let _changing = asking.free(&asking.path, ALL)?;
     let (from, to) = (asking.path.as_directory(false), to.as_directory(false));
     make_way(asking, &to, entry, there.as_ref())?;
-    asking.place.store.rename(&from, &to, &asking.options(&to))?;
+    asking.place.store.rename(&from, &to, &asking.options(&to), true)?;
     asking.place.locks.lock().forget(from.path());
     asking.place.properties.rename(from.path(), to.path())?;
     Ok(done(there.is_none()))
@@ -182,6 +191,10 @@ fn remove(asking: &Asking, path: &PagePath, is_directory: bool) -> Result<(), Da
         return Ok(());
     }
     properties.sweep(path.path(), |path| is_there(asking, path))?;
+    let locked = asking.place.locks.lock().paths_from(path.path());
+    for gone in locked.iter().filter(|path| !is_there(asking, path)) {
+        asking.place.locks.lock().forget(gone);
+    }
     removing.finish(path)
 }
 

@@ -28,7 +28,7 @@ use crate::response::Response;
 use crate::store::{Current, Draft, PagePath, Store, StoreError, StoreOptions, on_pool};
 
 /// The size of a piece that is written, in bytes, where so much has come: each is a hop to another thread.
-const PIECE: usize = 128 * 1024;
+pub(super) const PIECE: usize = 128 * 1024;
 
 /// The time after which a later change is sure to give a file another stamp.
 const SETTLED: Duration = Duration::from_millis(25);
@@ -157,25 +157,13 @@ impl Put {
                 }
             }
             if gathered > 0 {
-                draft = self.write(draft, pieces).await?;
+                draft = write(&self.store, draft, pieces).await?;
             }
         }
         if expected.is_some_and(|expected| expected != draft.len()) {
             return Err(HandlerError::client(StatusCode::BAD_REQUEST, PutError::Length));
         }
         self.publish(&head, path, draft, judge, options).await
-    }
-
-    async fn write(&self, mut draft: Draft, pieces: Vec<Bytes>) -> Result<Draft, HandlerError> {
-        let store = Arc::clone(&self.store);
-        on_pool(move || {
-            for piece in &pieces {
-                draft.write(piece, store.root())?;
-            }
-            Ok::<_, StoreError>(draft)
-        })
-        .await?
-        .map_err(Into::into)
     }
 
     async fn publish(
@@ -188,7 +176,12 @@ impl Put {
     ) -> Result<Response, HandlerError> {
         let len = draft.len();
         let store = Arc::clone(&self.store);
-        let published = on_pool(move || store.publish(&path, draft, &options, &*judge)).await??;
+        let user = head.user.get().cloned();
+        let published = on_pool(move || {
+            draft.set_user(user.as_deref());
+            store.publish(&path, draft, &options, &*judge)
+        })
+        .await??;
         self.published.fetch_add(1, Relaxed);
         self.bytes.fetch_add(len, Relaxed);
         let is_new = published.is_new;
@@ -236,8 +229,14 @@ impl Handler for Put {
     }
 }
 
-fn page_path(head: &Head) -> Result<PagePath, HandlerError> {
-    PagePath::parse(head.tail()).ok_or_else(|| HandlerError::client(StatusCode::FORBIDDEN, PutError::Name))
+/// What a request's path names.
+pub(super) fn page_path(head: &Head) -> Result<PagePath, HandlerError> {
+    named(PagePath::parse(head.tail()))
+}
+
+/// A path that something may be published at.
+pub(super) fn named(path: Option<PagePath>) -> Result<PagePath, HandlerError> {
+    path.ok_or_else(|| HandlerError::client(StatusCode::FORBIDDEN, PutError::Name))
 }
 
 /// The lengths that a request tells of its body.
@@ -272,6 +271,23 @@ pub fn allowed(head: &Head, current: Option<&Current<'_>>) -> Result<(), StoreEr
     };
     let current = current.map(|current| (etag.as_ref(), current.modified()));
     if preconditions::allow(&head.headers, current) { Ok(()) } else { Err(StoreError::Changed) }
+}
+
+/// Adds pieces to a draft.
+pub(super) async fn write(
+    store: &Arc<Store>,
+    mut draft: Draft,
+    pieces: Vec<Bytes>,
+) -> Result<Draft, HandlerError> {
+    let store = Arc::clone(store);
+    on_pool(move || {
+        for piece in &pieces {
+            draft.write(piece, store.root())?;
+        }
+        Ok::<_, StoreError>(draft)
+    })
+    .await?
+    .map_err(Into::into)
 }
 
 fn not_read(error: RequestBodyError) -> HandlerError {

@@ -9,7 +9,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -17,8 +17,8 @@ use http::HeaderValue;
 use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors::OpenFile;
 use rustix::fs::{
-    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, Stat, fchmod, flock, fstat, linkat, openat,
-    renameat, renameat_with, unlinkat,
+    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, Stat, XattrFlags, fchmod, fgetxattr, flock,
+    fsetxattr, fstat, linkat, openat, renameat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -32,6 +32,10 @@ use super::versions::{PRIVATE, make_directories};
 /// The mode of a new file, from which the process's umask takes away.
 const MODE: Mode = Mode::from_raw_mode(0o644);
 const READ_WRITE: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC);
+/// The attribute of a file that says who has published it.
+const USER: &str = "user.medusa.user";
+/// The most of a user's name that is noted, in bytes.
+const MAX_USER: usize = 128;
 /// The number of names that are tried.
 const TRIES: usize = 8;
 /// The length of one read of a file that is copied.
@@ -117,6 +121,13 @@ impl Draft {
         Ok(self.file.sync_all()?)
     }
 
+    /// Notes who publishes it, with the file itself, so that its versions have it, too: where the file system keeps such notes.
+    pub(crate) fn set_user(&self, user: Option<&str>) {
+        if let Some(user) = user.and_then(|user| user.get(..user.floor_char_boundary(MAX_USER))) {
+            let _kept = fsetxattr(&self.file, USER, user.as_bytes(), XattrFlags::empty());
+        }
+    }
+
     /// Gives it the permissions of the file that it is to replace, so far as these are anybody's to set.
     pub(super) fn take_mode(&self, of: &Stat) -> Result<(), StoreError> {
         let mode = |stat: &Stat| Mode::from_raw_mode(stat.st_mode & 0o777);
@@ -165,6 +176,13 @@ impl Draft {
     pub(super) fn into_file(self) -> (OpenFile, Option<HeaderValue>) {
         (self.file, self.hasher.tag())
     }
+}
+
+/// Who has published a file, if that is known.
+pub(super) fn user_of(file: impl AsFd) -> Option<String> {
+    let mut user = [0; MAX_USER];
+    let len = fgetxattr(file, USER, &mut user).ok()?;
+    Some(std::str::from_utf8(user.get(..len)?).ok()?.to_owned())
 }
 
 fn unfinished(root: &RootDirectory) -> Result<OwnedFd, StoreError> {

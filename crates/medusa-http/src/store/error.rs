@@ -23,15 +23,18 @@ pub enum StoreError {
     /// A directory is there: 409.
     #[error("a directory is in the way")]
     Directory,
-    /// Something is there: 405.
-    #[error("there is something of this name already")]
-    Exists,
     /// A lock is on it: 423.
     #[error("it is locked, and the request does not name the lock by its token")]
     Locked,
     /// A directory is there, and not empty: 409.
     #[error("the directory is not empty")]
     NotEmpty,
+    /// Something is there already: 409.
+    #[error("there is something of that name already")]
+    Exists,
+    /// A directory would be put below itself: 409.
+    #[error("a directory cannot be moved into itself")]
+    Within,
     /// A device, a FIFO or a socket is there: 403.
     #[error("something that is no file is in the way")]
     NoFile,
@@ -80,8 +83,9 @@ impl StoreError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Missing | Self::NoVersion => StatusCode::NOT_FOUND,
-            Self::NoParent | Self::Directory | Self::NotEmpty => StatusCode::CONFLICT,
-            Self::Exists => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoParent | Self::Directory | Self::NotEmpty | Self::Exists | Self::Within => {
+                StatusCode::CONFLICT
+            }
             Self::Locked => StatusCode::LOCKED,
             Self::NoFile | Self::Link | Self::Own | Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::Changed => StatusCode::PRECONDITION_FAILED,

@@ -3,8 +3,9 @@
 //! - [`Root`] opens what a [`Target`] names, beneath the directory; [`FileStamp`] and [`tag`] tell states of files apart. Whoever
 //!   serves files needs no more.
 //! - [`Store`] changes them: a [`PagePath`] is a name that may be published, a [`Draft`] is content on its way in, and
-//!   [`Store::publish`] puts it in the place of what was there, which [`versions`] keeps. [`usage`] minds the quota.
-//!   [`Edition`] has caches look again. [`tree`] finds, lists and moves what is there, directories among it.
+//!   [`Store::publish`] puts it in the place of what was there, which [`versions`] keeps; [`tree`] finds, lists,
+//!   makes and moves what is there, directories among it; [`shown`] opens contents and versions for authors. [`usage`] minds the quota.
+//!   [`Edition`] has caches look again.
 //!
 //! **Invariants:**
 //! - Nothing outside of the directory is changed: the kernel resolves each path beneath it, and where something is changed it follows
@@ -21,6 +22,7 @@ mod page_path;
 mod pool;
 mod publish;
 mod root;
+mod shown;
 pub(crate) mod tag;
 mod target;
 mod tree;
@@ -37,6 +39,7 @@ pub use pool::on_pool;
 pub use publish::{Check, Current, Store, StoreId, StoreOptions};
 pub use root::RootError;
 pub(crate) use root::{FRESH, OpenedPath, Root, RootDirectory, Wait};
+pub(crate) use shown::StoredContent;
 pub(crate) use target::Target;
-pub use tree::{Entry, Listing, Room};
+pub use tree::{Entries, Entry, Room};
 pub use versions::Version;

@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, fsync, openat, stat, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::draft::{Draft, clean};
+use super::draft::{Draft, clean, user_of};
 use super::edition::Edition;
 use super::error::StoreError;
 use super::page_path::PagePath;
@@ -36,7 +36,7 @@ use super::versions::{self, Keeping, Version, make_directories};
 static LOCKS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
 
 /// The mode of directories that are made, from which the process's umask takes away.
-const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
+pub(super) const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 /// The number of tries when others, who take none of the [`LOCKS`], create and remove the file meanwhile.
 const RACES: usize = 8;
 
@@ -285,6 +285,18 @@ impl Store {
     ///
     /// See [`StoreError`].
     pub fn restore(&self, path: &PagePath, version: &str, options: &StoreOptions) -> Result<(), StoreError> {
+        self.restore_by(None, path, version, options, &|_| Ok(()))
+    }
+
+    /// Does as [`restore`](Self::restore) in the name of a user, unless `check` says no.
+    pub(crate) fn restore_by(
+        &self,
+        user: Option<&str>,
+        path: &PagePath,
+        version: &str,
+        options: &StoreOptions,
+        check: Check<'_>,
+    ) -> Result<(), StoreError> {
         if path.is_directory() {
             return Err(StoreError::Directory);
         }
@@ -294,11 +306,12 @@ impl Store {
         let mut draft = Draft::new(&root, None, Reserved::new(&self.usage, options.quota))?;
         draft.take_mode(&fstat(&content)?)?;
         draft.copy(&content, &self.root)?;
-        self.publish(path, draft, &options, &|_| Ok(())).map(drop)
+        draft.set_user(user);
+        self.publish(path, draft, &options, check).map(drop)
     }
 
     /// The directory, to change what is at `path`.
-    fn to_change(&self, path: &PagePath) -> Result<RootDirectory, StoreError> {
+    pub(super) fn to_change(&self, path: &PagePath) -> Result<RootDirectory, StoreError> {
         let root = self.root.to_change()?;
         if root.is_servers_own(path.path().as_bytes())? { Err(StoreError::Own) } else { Ok(root) }
     }
@@ -315,6 +328,7 @@ impl Store {
             let (content, _) = open(parent, name)?;
             let mut draft = Draft::new(root, None, Reserved::new(&self.usage, None))?;
             draft.copy(&content, &self.root)?;
+            draft.set_user(user_of(&content).as_deref());
             draft.sync()?;
             Ok(draft.create(directory, version)?)
         };

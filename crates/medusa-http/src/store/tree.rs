@@ -10,21 +10,17 @@ use http::HeaderValue;
 use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors::OpenFile;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, RenameFlags, Stat, StatxFlags, fstatvfs, fsync, mkdirat, renameat,
-    renameat_with, statat, statx,
+    AtFlags, Dir, FileType, RenameFlags, Stat, StatxFlags, fstatvfs, fsync, mkdirat, renameat, renameat_with,
+    statat, statx,
 };
 use rustix::io::Errno;
 
 use super::edition::Edition;
 use super::error::StoreError;
 use super::page_path::PagePath;
-use super::publish::{Check, Store, StoreOptions, lock_both, look, open};
+use super::publish::{Check, DIRECTORY_MODE, Store, StoreOptions, lock_both, look, open};
 use super::root::{OpenedPath, RootDirectory, Wait};
-use super::stamp::FileStamp;
-use super::tag;
-
-/// The mode of directories that are made, from which the process's umask takes away.
-const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
+use super::{FileStamp, tag, versions};
 
 /// A file or a directory that is there.
 #[derive(Debug)]
@@ -78,7 +74,7 @@ impl Entry {
 
 /// The names in a directory, with what has them, one after another. Not all of them are in memory.
 #[derive(Debug)]
-pub struct Listing {
+pub struct Entries {
     root: RootDirectory,
     path: PagePath,
     names: Dir,
@@ -86,7 +82,7 @@ pub struct Listing {
     directory: OpenFile,
 }
 
-impl Listing {
+impl Entries {
     /// The next one that has a name which may be published under, and what is there. Blocks.
     ///
     /// # Errors
@@ -175,7 +171,7 @@ impl Store {
     /// # Errors
     ///
     /// There is none, or it cannot be read.
-    pub fn list(&self, path: &PagePath, holder: Option<ClientPrefix>) -> Result<Listing, StoreError> {
+    pub fn list(&self, path: &PagePath, holder: Option<ClientPrefix>) -> Result<Entries, StoreError> {
         let root = self.root.to_change()?;
         let directory = match root.look_up(path.path().as_bytes())? {
             OpenedPath::Directory(directory) => directory,
@@ -184,7 +180,7 @@ impl Store {
         };
         let names = Dir::read_from(&directory)?;
         let directory = OpenFile::new(directory.into(), holder).map_err(std::io::Error::from)?;
-        Ok(Listing { names, directory, root, path: path.clone() })
+        Ok(Entries { names, directory, root, path: path.clone() })
     }
 
     /// Makes a directory. Blocks.
@@ -193,7 +189,7 @@ impl Store {
     ///
     /// [`StoreError::Exists`], [`StoreError::NoParent`], or what the file system says.
     pub fn make_directory(&self, path: &PagePath) -> Result<(), StoreError> {
-        let root = self.root.to_change()?;
+        let root = self.to_change(path)?;
         let (parent, name) = path.split();
         if name.is_empty() {
             return Err(StoreError::Exists);
@@ -235,7 +231,7 @@ impl Store {
         holder: Option<ClientPrefix>,
         options: &StoreOptions,
     ) -> Result<bool, StoreError> {
-        let root = self.root.to_change()?;
+        let root = self.to_change(from)?;
         let (parent, name) = from.split();
         let parent = match root.to_change(parent.as_bytes()) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(StoreError::Missing),
@@ -250,51 +246,67 @@ impl Store {
         Ok(self.publish(to, draft, options, &|_| Ok(()))?.is_new)
     }
 
-    /// Moves the file or directory at `from` to `to`, where there is nothing, or for a file a file, which becomes a version. Whether
-    /// nothing was there. Blocks.
+    /// Moves the file or directory at `from` to `to`, with its versions unless there are some of what was there before. There is nothing,
+    /// or if it `replaces` what is there, for a file a file, which becomes a version. Whether nothing was there. Blocks.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub fn rename(&self, from: &PagePath, to: &PagePath, options: &StoreOptions) -> Result<bool, StoreError> {
-        let root = self.root.to_change()?;
-        let ((from_parent, from_name), (to_parent, to_name)) = (from.split(), to.split());
-        if from_name.is_empty() || to_name.is_empty() {
+    pub fn rename(
+        &self,
+        from: &PagePath,
+        to: &PagePath,
+        options: &StoreOptions,
+        replaces: bool,
+    ) -> Result<bool, StoreError> {
+        let root = self.to_change(from)?;
+        self.to_change(to)?;
+        let ((old, old_name), (new, new_name)) = (from.split(), to.split());
+        if old_name.is_empty() || new_name.is_empty() {
             return Err(StoreError::Directory);
         }
-        let from_parent = match root.to_change(from_parent.as_bytes()) {
+        if to.path().strip_prefix(from.path()).is_some_and(|below| below.starts_with('/')) {
+            return Err(StoreError::Within);
+        }
+        let old = match root.to_change(old.as_bytes()) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(StoreError::Missing),
             opened => opened?,
         };
-        let to_parent = root.to_change(to_parent.as_bytes())?;
-        let _alone = lock_both((&from_parent, from_name), (&to_parent, to_name))?;
-        let is_directory = match look(&from_parent, from_name) {
+        let new = match root.to_change(new.as_bytes()) {
+            Err(Errno::NOENT) if options.create_directories => {
+                versions::make_directories(&root, new, DIRECTORY_MODE)?
+            }
+            opened => opened?,
+        };
+        let _alone = lock_both((&old, old_name), (&new, new_name))?;
+        let is_directory = match look(&old, old_name) {
             Err(StoreError::Directory) => true,
             found => found?.map(|_file| false).ok_or(StoreError::Missing)?,
         };
-        let replaced = look(&to_parent, to_name)?;
-        let went = match replaced {
+        if is_directory && self.root.holds_own(from.path()) {
+            return Err(StoreError::Own);
+        }
+        let there = if replaces { look(&new, new_name)? } else { None };
+        let went = match there {
             Some(_) if is_directory => return Err(StoreError::NotEmpty),
             Some(ref current) => {
                 let keeps = options.versions > 0 && current.stat.st_size > 0;
-                let kept = keeps.then(|| self.keep_replaced(&root, to, &to_parent)).transpose()?;
-                renameat(&from_parent, from_name, &to_parent, to_name)?;
+                let kept = keeps.then(|| self.keep_replaced(&root, to, &new)).transpose()?;
+                renameat(&old, old_name, &new, new_name)?;
                 Some((current.stat, kept))
             }
             None => {
-                let no_replace = RenameFlags::NOREPLACE;
-                match renameat_with(&from_parent, from_name, &to_parent, to_name, no_replace) {
-                    Err(Errno::NOSYS) => renameat(&from_parent, from_name, &to_parent, to_name)?,
-                    // A directory into itself.
-                    Err(Errno::INVAL) => return Err(StoreError::NoParent),
+                match renameat_with(&old, old_name, &new, new_name, RenameFlags::NOREPLACE) {
+                    Err(Errno::EXIST) => return Err(StoreError::Exists),
                     renamed => renamed?,
                 }
                 None
             }
         };
         Edition::publish();
-        fsync(&to_parent)?;
-        fsync(&from_parent)?;
+        fsync(&new)?;
+        fsync(&old)?;
+        versions::follow(&root, from, to)?;
         let is_new = went.is_none();
         if let Some((stat, kept)) = went {
             self.usage.changed(0, self.went(&stat, kept.as_ref(), options));

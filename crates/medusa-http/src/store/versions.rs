@@ -17,6 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::draft::user_of;
 use super::error::StoreError;
 use super::page_path::PagePath;
 use super::root::RootDirectory;
@@ -25,6 +26,9 @@ use super::usage::{blocks, walk};
 
 /// The mode of directories in it: they are the server's own.
 pub(super) const PRIVATE: Mode = Mode::from_raw_mode(0o700);
+
+/// The most names that are looked at for versions of what is not there any more.
+const MOST_NAMES: usize = 1000;
 
 /// A version of a file that was replaced or removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub struct Version {
     pub modified: SystemTime,
     /// The time at which it was replaced or removed.
     pub replaced: SystemTime,
+    /// Who had published it, if that is known.
+    pub user: Option<String>,
 }
 
 /// How a file becomes a version.
@@ -104,15 +110,17 @@ pub(super) fn prune(directory: &OwnedFd, most: usize) -> Result<u64, StoreError>
 /// The versions of a file, the latest first.
 pub(super) fn list(root: &RootDirectory, path: &PagePath) -> Result<Vec<Version>, StoreError> {
     let Some(directory) = directory(root, path)? else { return Ok(Vec::new()) };
-    let version = |(id, stat): (String, Stat)| {
-        Some(Version {
-            size: size(&stat)?,
-            modified: since_1970(stat.st_mtime.try_into().ok()?, stat.st_mtime_nsec as u32),
-            replaced: time_of(&id)?,
-            id,
-        })
-    };
-    Ok(read(&directory)?.into_iter().filter_map(version).collect())
+    Ok(read(&directory)?.into_iter().filter_map(|(id, stat)| version(&directory, id, &stat)).collect())
+}
+
+fn version(directory: &OwnedFd, id: String, stat: &Stat) -> Option<Version> {
+    Some(Version {
+        size: size(stat)?,
+        modified: since_1970(stat.st_mtime.try_into().ok()?, stat.st_mtime_nsec as u32),
+        replaced: time_of(&id)?,
+        user: open_in(directory, &id).ok().and_then(user_of),
+        id,
+    })
 }
 
 /// One of them, to be read.
@@ -121,10 +129,54 @@ pub(super) fn open(root: &RootDirectory, path: &PagePath, id: &str) -> Result<Fi
         return Err(StoreError::NoVersion);
     }
     let directory = directory(root, path)?.ok_or(StoreError::NoVersion)?;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match openat(&directory, format!(".{id}"), flags, Mode::empty()) {
+    match open_in(&directory, id) {
         Ok(file) => Ok(file.into()),
         Err(Errno::NOENT) => Err(StoreError::NoVersion),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn open_in(directory: &OwnedFd, id: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    openat(directory, format!(".{id}"), flags, Mode::empty())
+}
+
+/// The names in the directory at `path` of which there are versions, each with the latest of them, in no order; at most
+/// [`MOST_NAMES`].
+pub(super) fn names(root: &RootDirectory, path: &PagePath) -> Result<Vec<(String, Version)>, StoreError> {
+    let Some(directory) = directory(root, path)? else { return Ok(Vec::new()) };
+    let mut names = Vec::new();
+    let mut found = Dir::read_from(&directory)?;
+    while let Some(found) = found.read() {
+        let found = found?;
+        let Some(name) = found.file_name().to_str().ok().filter(|name| !name.starts_with('.')) else {
+            continue;
+        };
+        if names.len() == MOST_NAMES {
+            break;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if let Ok(versions) = openat(&directory, found.file_name(), flags, Mode::empty())
+            && let Some((id, stat)) = read(&versions)?.into_iter().next()
+        {
+            names.extend(version(&versions, id, &stat).map(|version| (name.to_owned(), version)));
+        }
+    }
+    Ok(names)
+}
+
+/// Has the versions of what was at `from` go along to `to`, which had none.
+pub(super) fn follow(root: &RootDirectory, from: &PagePath, to: &PagePath) -> Result<(), StoreError> {
+    let parent = |path: &PagePath| format!("{KEPT}/pages/{}", path.split().0);
+    let parent = |path: &PagePath| parent(path).trim_end_matches('/').to_owned();
+    let old = match root.to_change(parent(from).as_bytes()) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        opened => opened?,
+    };
+    let new = make_directories(root, &parent(to), PRIVATE)?;
+    match renameat_with(&old, from.split().1, &new, to.split().1, RenameFlags::NOREPLACE) {
+        // There were none, or there are others by that name, which stay.
+        Ok(()) | Err(Errno::NOENT | Errno::EXIST | Errno::NOTDIR | Errno::INVAL | Errno::NOSYS) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -42,6 +42,11 @@ pub(crate) const CLASS: Class = Class {
             "When it was published, or last changed by others; see `medusa.time.iso`.",
         ),
         main_item("replaced", "number", "When it was replaced or removed."),
+        main_item(
+            "user",
+            "string?",
+            "Who had published it, if `req.user` was known then and the file system keeps such notes (user attributes).",
+        ),
     ],
     methods: &[],
 };
@@ -66,6 +71,7 @@ async fn list(lua: Lua, (root, path): (Value, Value)) -> mlua::Result<Table> {
                 entry.raw_set("size", version.size as f64)?;
                 entry.raw_set("modified", seconds(version.modified))?;
                 entry.raw_set("replaced", seconds(version.replaced))?;
+                entry.raw_set("user", version.user)?;
                 Ok(entry)
             })
             .collect::<mlua::Result<Vec<Table>>>()?,
