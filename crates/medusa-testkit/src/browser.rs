@@ -1,5 +1,6 @@
 //! A page as a real browser sees it: Chromium without a window.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ pub fn load_with(url: &str, flags: &[&str]) -> String {
 }
 
 /// A browser that stays, and is told what to do by its own protocol
-/// ([Chrome DevTools](https://chromedevtools.github.io/devtools-protocol/)).
+/// ([CDP](https://chromedevtools.github.io/devtools-protocol/)).
 #[derive(Debug)]
 pub struct Browser {
     /// A page of it.
@@ -80,13 +81,20 @@ impl Browser {
             let page = targets.iter().find(|target| target["type"] == "page")?;
             page["targetId"].as_str().map(str::to_owned)
         });
-        Self { page: open(format!("/devtools/page/{page}")), asked: 0, _process: process, _profile: profile }
+        let page = open(format!("/devtools/page/{page}"));
+        let mut browser = Self { page, asked: 0, _process: process, _profile: profile };
+        browser.done("Page.enable", &json!({}));
+        browser
     }
 
     /// Goes to a page, and waits until it is there with all that belongs to it.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be loaded.
     #[track_caller]
     pub fn go(&mut self, url: &str) {
-        let gone = self.call("Page.navigate", &json!({ "url": url })).expect("it navigates");
+        let gone = self.done("Page.navigate", &json!({ "url": url }));
         assert!(gone["errorText"].is_null(), "{url}: {gone}");
         self.wait_for("document.readyState == 'complete'");
     }
@@ -94,29 +102,78 @@ impl Browser {
     /// Runs a statement in the page, whatever comes of it: it may lead to another.
     #[track_caller]
     pub fn run(&mut self, statement: &str) {
-        let _gone = self.evaluate(statement);
+        let _gone = self.evaluated(statement);
     }
 
-    /// What an expression comes to in the page, as text.
+    /// What an expression comes to in the page, or the promise that it is.
+    ///
+    /// # Panics
+    ///
+    /// It throws.
     #[track_caller]
-    pub fn value(&mut self, expression: &str) -> String {
-        let value = self.evaluate(&format!("String({expression})"));
-        value.as_ref().and_then(Value::as_str).unwrap_or_else(|| panic!("{expression}: {value:?}")).to_owned()
+    pub fn eval(&mut self, expression: &str) -> Value {
+        self.evaluated(expression).unwrap_or_else(|thrown| panic!("{expression}: {thrown}"))
     }
 
     /// Waits until an expression is true in the page, be that the one that comes next.
     #[track_caller]
     pub fn wait_for(&mut self, expression: &str) {
         let test = format!("Boolean({expression})");
-        wait::until(expression, || (self.evaluate(&test)? == true).then_some(()));
+        wait::until(expression, || (self.evaluated(&test).ok()? == true).then_some(()));
     }
 
-    /// The value of an expression; none if it throws, or the page goes.
+    /// Clicks on what a selector finds first.
+    ///
+    /// # Panics
+    ///
+    /// There is nothing.
     #[track_caller]
-    fn evaluate(&mut self, expression: &str) -> Option<Value> {
-        let given = json!({ "expression": expression, "returnByValue": true, "userGesture": true });
-        let mut answer = self.call("Runtime.evaluate", &given).ok()?;
-        answer.get("exceptionDetails").is_none().then(|| answer["result"]["value"].take())
+    pub fn click(&mut self, selector: &str) {
+        self.eval(&format!("document.querySelector({}).click()", json!(selector)));
+    }
+
+    /// Chooses files in a field for them.
+    ///
+    /// # Panics
+    ///
+    /// There is no such field.
+    #[track_caller]
+    pub fn choose(&mut self, selector: &str, files: &[&Path]) {
+        let document = self.done("DOM.getDocument", &json!({}));
+        let root = &document["root"]["nodeId"];
+        let field = self.done("DOM.querySelector", &json!({ "nodeId": root, "selector": selector }));
+        self.done("DOM.setFileInputFiles", &json!({ "nodeId": field["nodeId"], "files": files }));
+    }
+
+    /// Has scripts of pages run, or not.
+    #[track_caller]
+    pub fn scripts(&mut self, run: bool) {
+        self.done("Emulation.setScriptExecutionDisabled", &json!({ "value": !run }));
+    }
+
+    /// Makes it a phone's screen, so many pixels wide.
+    #[track_caller]
+    pub fn phone(&mut self, width: u32) {
+        let screen = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": true });
+        self.done("Emulation.setDeviceMetricsOverride", &screen);
+    }
+
+    /// The value of an expression; an error if it throws, or the page goes.
+    #[track_caller]
+    fn evaluated(&mut self, expression: &str) -> Result<Value, Value> {
+        let given = json!({
+            "expression": expression, "returnByValue": true, "awaitPromise": true, "userGesture": true
+        });
+        let mut answer = self.call("Runtime.evaluate", &given)?;
+        match answer["exceptionDetails"].take() {
+            Value::Null => Ok(answer["result"]["value"].take()),
+            thrown => Err(thrown),
+        }
+    }
+
+    #[track_caller]
+    fn done(&mut self, method: &str, given: &Value) -> Value {
+        self.call(method, given).unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
     #[track_caller]
@@ -132,7 +189,13 @@ fn call(socket: &mut WebSocket, id: u64, method: &str, given: &Value) -> Result<
     socket.send(&json!({ "id": id, "method": method, "params": given }).to_string());
     loop {
         let mut answer: Value = serde_json::from_str(&socket.text()).expect("JSON");
-        // Others are events, of which nobody has asked for any.
+        if answer["method"] == "Page.javascriptDialogOpening" {
+            // It asks whether the page may be left. Nobody waits for what comes of saying so.
+            let yes =
+                json!({ "id": 0, "method": "Page.handleJavaScriptDialog", "params": { "accept": true } });
+            socket.send(&yes.to_string());
+        }
+        // Others are events.
         if answer["id"] == id {
             return if answer["error"].is_null() { Ok(answer["result"].take()) } else { Err(answer) };
         }
