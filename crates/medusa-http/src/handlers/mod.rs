@@ -14,6 +14,7 @@ pub mod limit;
 pub mod log;
 pub mod login;
 mod origin_list;
+pub mod publish;
 pub mod put;
 pub mod redirect;
 pub mod rewrite;

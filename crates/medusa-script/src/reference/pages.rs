@@ -73,6 +73,7 @@ pub(super) const PAGES: &[Page] = &[
             handler::FILES_OPTIONS,
             handler::PUT_OPTIONS,
             handler::DAV_OPTIONS,
+            handler::PUBLISH_OPTIONS,
             handler::HEADERS_OPTIONS,
             handler::RATE_OPTIONS,
             handler::CONCURRENCY_OPTIONS,

@@ -53,6 +53,7 @@ mod pauses;
 mod probe;
 mod proxies;
 mod ps;
+mod publish;
 mod put;
 mod reasons;
 mod reload;

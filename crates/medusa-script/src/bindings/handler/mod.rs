@@ -15,6 +15,7 @@ mod limit;
 mod log;
 mod login;
 mod proxy;
+mod publish;
 mod put;
 mod redirect;
 mod rewrite;
@@ -42,6 +43,7 @@ pub(crate) const DOCS: &[Item] = &[
     files::DOC,
     put::DOC,
     dav::DOC,
+    publish::DOC,
     user_dirs::DOC,
     main_item(
         "medusa.handler.compress",
@@ -82,6 +84,7 @@ pub(crate) const CLASS: Class = Class {
 pub(crate) const AUTH_OPTIONS: Class = auth::OPTIONS;
 pub(crate) const LOGIN_OPTIONS: Class = login::OPTIONS;
 pub(crate) const FILES_OPTIONS: Class = files::OPTIONS;
+pub(crate) const PUBLISH_OPTIONS: Class = publish::OPTIONS;
 pub(crate) const PUT_OPTIONS: Class = put::OPTIONS;
 pub(crate) const DAV_OPTIONS: Class = dav::OPTIONS;
 pub(crate) const HEADERS_OPTIONS: Class = headers::OPTIONS;
@@ -102,6 +105,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("login", lua.create_function(login::login)?)?;
     handler.set("files", lua.create_function(files::files)?)?;
     handler.set("user_dirs", lua.create_function(user_dirs::user_dirs)?)?;
+    handler.set("publish", lua.create_function(publish::publish)?)?;
     handler.set("put", lua.create_function(put::put)?)?;
     handler.set("dav", lua.create_function(dav::dav)?)?;
     handler.set("compress", lua.create_function(compress)?)?;

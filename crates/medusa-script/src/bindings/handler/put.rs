@@ -75,9 +75,7 @@ pub(super) fn put(lua: &Lua, (root, options): (Value, Value)) -> mlua::Result<Ha
     let context = MainContext::of(lua)?;
     let root = text_argument(lua, FUNCTION, "the directory", &root)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
-    let mut options = common(&mut given)?;
-    let default = options.store.create_directories;
-    options.store.create_directories = given.get("create_directories", "a boolean")?.unwrap_or(default);
+    let options = read(&mut given)?;
     given.finish()?;
     let (root, real) = directory(lua, FUNCTION, &context, &root)?;
     let key = format!("put\0{}\0{options:?}", real.display());
@@ -85,6 +83,14 @@ pub(super) fn put(lua: &Lua, (root, options): (Value, Value)) -> mlua::Result<Ha
         Store::open(&root).map(|store| Arc::new(Put::new(Arc::new(store), options)) as Arc<dyn Handler>)
     });
     made.map(HandlerValue::Made).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_causes(&error))))
+}
+
+/// The options of what publishes files one by one.
+pub(super) fn read(given: &mut Options<'_>) -> mlua::Result<PutOptions> {
+    let mut options = common(given)?;
+    let default = options.store.create_directories;
+    options.store.create_directories = given.get("create_directories", "a boolean")?.unwrap_or(default);
+    Ok(options)
 }
 
 /// The options that whatever publishes has.

@@ -51,7 +51,7 @@ const INSIDE: &[(&str, &str)] = &[
 ];
 
 /// The handlers that are neither: they send clients elsewhere, are another program's, or serve what is not the site's.
-const OTHERS: &[&str] = &["dav", "https", "put", "redirect", "rust", "user_dirs"];
+const OTHERS: &[&str] = &["dav", "https", "publish", "put", "redirect", "rust", "user_dirs"];
 
 const ADA: (&str, &str) = ("Authorization", "Basic YWRhOnNlY3JldA==");
 
