@@ -14,6 +14,7 @@ mod budgets;
 mod classic;
 mod cli;
 mod clients;
+mod dav;
 mod digest;
 mod dns;
 mod early_answers;
