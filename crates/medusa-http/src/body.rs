@@ -4,13 +4,16 @@
 //! fast as the client takes it, a stream is *pulled*, so that a slow client holds back its producer and nothing piles
 //! up in memory.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use http::HeaderMap;
 
 use crate::file_body::FileBody;
 
@@ -37,6 +40,23 @@ pub enum BodyError {
 
 /// A stream of body chunks, pulled by the client's speed. Not `Send`: it lives on the request's own worker.
 pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>>>>;
+
+/// The place for the fields behind a body
+/// ([RFC 9110 §6.5](https://www.rfc-editor.org/rfc/rfc9110#section-6.5)): its stream leaves them there before it ends. Clients of
+/// HTTP/2 get them; over HTTP/1 they are left out. Clones are the same place.
+#[derive(Debug, Clone, Default)]
+pub struct TrailerSlot(Rc<RefCell<Option<HeaderMap>>>);
+
+impl TrailerSlot {
+    /// Leaves fields there, in place of any.
+    pub fn set(&self, trailers: HeaderMap) {
+        *self.0.borrow_mut() = Some(trailers);
+    }
+
+    pub(crate) fn take(&self) -> Option<HeaderMap> {
+        self.0.borrow_mut().take()
+    }
+}
 
 /// The body of a response.
 #[derive(Default)]

@@ -47,7 +47,7 @@ pub mod websocket;
 mod window;
 
 pub use admission::{Admission, holder};
-pub use body::{Body, BodyError, BodyStream};
+pub use body::{Body, BodyError, BodyStream, TrailerSlot};
 pub use budget::{Allowance, Held, memory};
 pub use counters::{Counters, ServerCounters};
 pub use driver::HttpAccept;

@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use medusa_proto::shown::push_cut;
 use tokio::sync::Notify;
 
-use crate::body::{Body, BodyStream};
+use crate::body::{Body, BodyStream, TrailerSlot};
 use crate::end_hook::{Delivery, EndHook};
 use crate::escaped::Escaped;
 use crate::event_stream::{self, EventStream};
@@ -39,6 +39,8 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body.
     pub body: Body,
+    /// The place where the body's stream leaves the fields behind it, if there may be any.
+    pub trailers: Option<TrailerSlot>,
     /// The protocol that goes on after a 101 (Switching Protocols); nothing for any other status.
     pub upgrade: Option<Upgrade>,
     /// Told when the connection should end soon, where the body would not otherwise: see [`Self::stream`].

@@ -28,7 +28,7 @@ pub(super) fn send(
     slot: Option<&UpgradeSlot>,
     mut exchange: Exchange,
 ) -> http::Response<SentBody> {
-    let Response { status, mut headers, body, upgrade, finish, end_hook, .. } = response;
+    let Response { status, mut headers, body, trailers, upgrade, finish, end_hook, .. } = response;
     headers.insert(header::SERVER, SERVER);
     headers.remove(header::TRANSFER_ENCODING);
     if version == Version::HTTP_2 {
@@ -67,7 +67,7 @@ pub(super) fn send(
         exchange.release_server();
     }
     let body = match upgrade {
-        None => SentBody::new(body, exchange),
+        None => SentBody::new(body, trailers, exchange),
         Some(upgrade) => {
             exchange.release_server();
             match (tunnel, slot) {

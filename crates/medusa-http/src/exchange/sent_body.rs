@@ -10,7 +10,7 @@ use medusa_net::WriteGuard;
 use tokio::time::{Sleep, sleep};
 
 use super::state::Exchange;
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, TrailerSlot};
 use crate::budget::Kind;
 
 /// The size of a response that is handed over at once where each has a window of its own, in bytes: a frame. It is
@@ -36,6 +36,8 @@ struct Http2Answer {
     rest: Bytes,
     /// It is the client that keeps us from going on.
     write_deadline: Option<WriteGuard>,
+    /// The place where the fields behind the body are when it ends.
+    trailers: Option<TrailerSlot>,
 }
 
 /// The time that a body waits for memory before it looks again: long enough to cost nothing, and a client that waits for its
@@ -43,7 +45,7 @@ struct Http2Answer {
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl SentBody {
-    pub(super) fn new(mut body: Body, exchange: Exchange) -> Self {
+    pub(super) fn new(mut body: Body, trailers: Option<TrailerSlot>, exchange: Exchange) -> Self {
         let connection = exchange.connection();
         if let Body::File(file) = &mut body {
             if connection.is_multiplexed() {
@@ -52,7 +54,8 @@ impl SentBody {
                 file.send_by(connection.handle.clone());
             }
         }
-        let http2 = connection.is_multiplexed().then(Box::default);
+        let http2 =
+            connection.is_multiplexed().then(|| Box::new(Http2Answer { trailers, ..Http2Answer::default() }));
         let mut sent = Self { body, exchange: Some(exchange), http2, no_room: None };
         sent.start_write_deadline();
         sent
@@ -163,7 +166,10 @@ impl http_body::Body for SentBody {
             _ => this.end_write_deadline(),
         }
         polled.map(|chunk| {
-            let chunk = chunk?;
+            let Some(chunk) = chunk else {
+                let trailers = this.http2.as_mut()?.trailers.take()?.take()?;
+                return Some(Ok(Frame::trailers(trailers)));
+            };
             Some(match chunk {
                 Ok(chunk) => {
                     if let Some(exchange) = &mut this.exchange {
