@@ -48,10 +48,10 @@ impl Chooser {
         if let [_only] = upstreams {
             return (!tried.has(0)).then_some(0);
         }
-        let is_up = |at: &usize| !upstreams[*at].health.is_down();
+        let is_up = |at: &usize| !upstreams[*at].state().health.is_down();
         let left = || (0..upstreams.len()).filter(|&at| !tried.has(at));
         // One that is to be tried again comes before the others: they would be chosen for ever.
-        let due = || left().find(|at| !is_up(at) && upstreams[*at].health.may_try(now, pause));
+        let due = || left().find(|at| !is_up(at) && upstreams[*at].state().health.may_try(now, pause));
         if let Some(at) = due().or_else(|| self.by_rule(upstreams, balance, head, left().filter(is_up))) {
             if self.has_told.load(Relaxed) && left().any(|at| is_up(&at)) {
                 self.has_told.store(false, Relaxed);
@@ -88,7 +88,7 @@ impl Chooser {
             Balance::RoundRobin => turn(),
             Balance::LeastConnections => {
                 let first = turn()?;
-                let active = |at: usize| upstreams[at].counts.active.load(Relaxed);
+                let active = |at: usize| upstreams[at].state().counts.active.load(Relaxed);
                 // Of several with as few, the one whose turn it is.
                 among.clone().min_by_key(|&at| (active(at), at != first))
             }
@@ -161,10 +161,10 @@ mod tests {
     #[test]
     fn who_has_least_to_do_gets_more() {
         let (chooser, upstreams, head) = (Chooser::default(), upstreams(3), head("192.0.2.1", "/"));
-        upstreams[0].counts.active.store(2, Relaxed);
-        upstreams[2].counts.active.store(1, Relaxed);
+        upstreams[0].state().counts.active.store(2, Relaxed);
+        upstreams[2].state().counts.active.store(1, Relaxed);
         assert_eq!(chosen(&chooser, &upstreams, Balance::LeastConnections, &head), 1);
-        upstreams[1].counts.active.store(2, Relaxed);
+        upstreams[1].state().counts.active.store(2, Relaxed);
         assert_eq!(chosen(&chooser, &upstreams, Balance::LeastConnections, &head), 2);
     }
 
@@ -186,7 +186,7 @@ mod tests {
                 let now = at(client, balance);
                 assert!(if before == 3 { now != 3 } else { now == before }, "{client}: {before} {now}");
             }
-            upstreams[3].health.answered(1);
+            upstreams[3].state().health.answered(1);
         }
         let neighbours = ["2001:db8::1", "2001:db8::2"]
             .map(|client| chosen(&chooser, &upstreams, Balance::Address, &head(client, "/")));

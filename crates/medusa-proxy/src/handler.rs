@@ -4,6 +4,7 @@ use std::any::Any;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct Proxy {
     shared: Arc<Shared>,
     name: String,
     watching: Mutex<Option<Task>>,
+    /// It was part of a Site, and is no longer: what it knew is of no use if it is mounted again.
+    was_retired: AtomicBool,
 }
 
 impl Proxy {
@@ -64,11 +67,16 @@ impl Proxy {
         let upstreams = upstreams.collect::<Result<_, _>>()?;
         let (sessions, chooser) = Default::default();
         let shared = Arc::new(Shared { upstreams, options, sessions, chooser, names });
-        Ok(Self { shared, name, watching: Mutex::default() })
+        Ok(Self { shared, name, watching: Mutex::default(), was_retired: AtomicBool::new(false) })
     }
 
     async fn prepare_all(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let shared = &self.shared;
+        if self.was_retired.swap(false, Relaxed) {
+            for upstream in &shared.upstreams {
+                upstream.forget();
+            }
+        }
         if let Some(names) = &shared.names {
             let missing =
                 |upstream: &&Arc<Upstream>| upstream.server_name.is_some() && upstream.tls.get().is_none();
@@ -112,9 +120,12 @@ impl Handler for Proxy {
         for upstream in &self.shared.upstreams {
             let mut known = before.shared.upstreams.iter().filter(|known| known.key == upstream.key);
             if let Some(known) = known.next() {
-                upstream.health.take_over(&known.health);
+                upstream.take_over(known);
+            } else if self.was_retired.load(Relaxed) {
+                upstream.forget();
             }
         }
+        self.was_retired.store(false, Relaxed);
         true
     }
 
@@ -124,6 +135,7 @@ impl Handler for Proxy {
 
     fn retire(&self) {
         drop(self.watching.lock().take());
+        self.was_retired.store(true, Relaxed);
     }
 
     fn status(&self) -> Status {
@@ -208,7 +220,7 @@ impl<'p> ProxiedRequest<'p> {
             Some(idle) => idle,
             None => match Box::pin(connect(upstream, names.as_ref(), options.connect_timeout)).await {
                 Ok(io) => {
-                    upstream.counts.connections.fetch_add(1, Relaxed);
+                    upstream.state().counts.connections.fetch_add(1, Relaxed);
                     let connection = UpstreamConnection::new(io, upstream, options.keep_alive);
                     Box::pin(connection)
                         .await
@@ -246,7 +258,7 @@ impl<'p> ProxiedRequest<'p> {
                 match attempt.repeat() {
                     Repeat::No => Err(fault),
                     repeat => {
-                        upstream.counts.repeated.fetch_add(1, Relaxed);
+                        upstream.state().counts.repeated.fetch_add(1, Relaxed);
                         return Ok(Outcome::Again(repeat, error(fault)));
                     }
                 }

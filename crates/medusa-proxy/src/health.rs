@@ -75,15 +75,6 @@ impl Health {
         self.try_at.store(now.saturating_add(pause), Relaxed);
         (!self.is_down.swap(true, Relaxed)).then_some(Change::Down)
     }
-
-    /// Goes on with what another knew of the same server.
-    pub(crate) fn take_over(&self, before: &Self) {
-        self.is_down.store(before.is_down(), Relaxed);
-        for (ours, theirs) in [(&self.failures, &before.failures), (&self.answers, &before.answers)] {
-            ours.store(theirs.load(Relaxed), Relaxed);
-        }
-        self.try_at.store(before.try_at.load(Relaxed), Relaxed);
-    }
 }
 
 #[cfg(test)]
@@ -128,15 +119,5 @@ mod tests {
         health.failed(1, 0, PAUSE);
         assert_eq!(health.answered(2), None, "in a row");
         assert_eq!(health.answered(2), Some(Change::Up));
-    }
-
-    #[test]
-    fn what_is_known_goes_on() {
-        let (before, health) = (Health::default(), Health::default());
-        before.failed(1, 0, PAUSE);
-        health.take_over(&before);
-        assert!(
-            health.is_down() && !health.may_try(PAUSE - 1, Some(PAUSE)) && health.may_try(PAUSE, Some(PAUSE))
-        );
     }
 }

@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use arc_swap::Guard;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::connection::UpstreamConnection;
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, UpstreamState};
 
 /// Idle connections of one worker to all upstreams.
 const MOST: usize = 1024;
@@ -41,16 +42,19 @@ struct Pool {
 struct IdleConnection {
     connection: Box<UpstreamConnection>,
     since: Instant,
+    /// The place where it is counted.
+    counted: Arc<UpstreamState>,
 }
 
 impl IdleConnection {
     fn new(connection: Box<UpstreamConnection>) -> Self {
-        connection.upstream.counts.idle.fetch_add(1, Relaxed);
-        Self { connection, since: Instant::now() }
+        let counted = Guard::into_inner(connection.upstream.state());
+        counted.counts.idle.fetch_add(1, Relaxed);
+        Self { connection, since: Instant::now(), counted }
     }
 
     fn end(self) -> (Box<UpstreamConnection>, Duration) {
-        self.connection.upstream.counts.idle.fetch_sub(1, Relaxed);
+        self.counted.counts.idle.fetch_sub(1, Relaxed);
         (self.connection, self.since.elapsed())
     }
 }

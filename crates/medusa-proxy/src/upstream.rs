@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::{ArcSwap, Guard};
 use http::Uri;
 use http::header::HeaderValue;
 use http::uri::Scheme;
@@ -148,6 +149,12 @@ pub(crate) struct Upstream {
     pub(crate) server_name: Option<ServerName<'static>>,
     /// There when the handler was prepared.
     pub(crate) tls: OnceLock<Arc<ClientConfig>>,
+    state: ArcSwap<UpstreamState>,
+}
+
+/// What is known of an upstream, and was counted. Proxies that take each other's place on a mount have the same.
+#[derive(Debug, Default)]
+pub(crate) struct UpstreamState {
     pub(crate) health: Health,
     pub(crate) counts: UpstreamCounts,
 }
@@ -181,39 +188,56 @@ impl Upstream {
             host_field: url.host_field(),
             server_name,
             tls: OnceLock::new(),
-            health: Health::default(),
-            counts: UpstreamCounts::default(),
+            state: ArcSwap::default(),
         })
+    }
+
+    /// What is known of it.
+    pub(crate) fn state(&self) -> Guard<Arc<UpstreamState>> {
+        self.state.load()
+    }
+
+    /// Goes on with what another knows of the same server: from now on both know the same.
+    pub(crate) fn take_over(&self, before: &Self) {
+        self.state.store(before.state.load_full());
+    }
+
+    /// Begins anew, as one that nobody has asked yet.
+    pub(crate) fn forget(&self) {
+        self.state.store(Arc::default());
     }
 
     /// It has answered.
     pub(crate) fn answered(&self, options: &ProxyOptions) {
         // Where others ask, they say when it is up again.
-        if options.health.is_none() && self.health.answered(1) == Some(Change::Up) {
+        let state = self.state();
+        if options.health.is_none() && state.health.answered(1) == Some(Change::Up) {
             tracing::info!(upstream = %self.name, "medusa.handler.proxy: {} answers again", self.name);
         } else if options.health.is_some() {
-            self.health.forgive();
+            state.health.forgive();
         }
     }
 
     /// It has not answered, for this reason.
     pub(crate) fn failed(&self, options: &ProxyOptions, now: u64, fault: &Fault) {
-        self.counts.failures.fetch_add(1, Relaxed);
+        let state = self.state();
+        state.counts.failures.fetch_add(1, Relaxed);
         // That is our own fault.
         if matches!(fault, Fault::Descriptors) {
             return;
         }
         let pause = u64::try_from(options.retry_after.as_millis()).unwrap_or(u64::MAX);
-        if self.health.failed(options.fall, now, pause) == Some(Change::Down) {
+        if state.health.failed(options.fall, now, pause) == Some(Change::Down) {
             let reason = medusa_proto::with_causes(fault);
             tracing::warn!(upstream = %self.name, "medusa.handler.proxy: {} is taken for down after {} failures in a row: {reason}", self.name, options.fall);
         }
     }
 
     pub(crate) fn status(&self) -> Status {
-        let UpstreamCounts { active, idle, requests, failures, repeated, connections } = &self.counts;
+        let state = self.state();
+        let UpstreamCounts { active, idle, requests, failures, repeated, connections } = &state.counts;
         Status::new("upstream", &*self.name)
-            .field("state", if self.health.is_down() { "down" } else { "up" })
+            .field("state", if state.health.is_down() { "down" } else { "up" })
             .gauge("active", active.load(Relaxed) as u64)
             .gauge("idle", idle.load(Relaxed) as u64)
             .counter("requests", requests.load(Relaxed))
@@ -225,13 +249,14 @@ impl Upstream {
 
 /// One request under way at an upstream.
 #[derive(Debug)]
-pub(crate) struct ActiveRequest(Arc<Upstream>);
+pub(crate) struct ActiveRequest(Arc<UpstreamState>);
 
 impl ActiveRequest {
-    pub(crate) fn begin(upstream: &Arc<Upstream>) -> Self {
-        upstream.counts.active.fetch_add(1, Relaxed);
-        upstream.counts.requests.fetch_add(1, Relaxed);
-        Self(Arc::clone(upstream))
+    pub(crate) fn begin(upstream: &Upstream) -> Self {
+        let state = Guard::into_inner(upstream.state());
+        state.counts.active.fetch_add(1, Relaxed);
+        state.counts.requests.fetch_add(1, Relaxed);
+        Self(state)
     }
 }
 

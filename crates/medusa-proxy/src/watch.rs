@@ -35,7 +35,7 @@ async fn look(shared: &Shared, upstream: &Upstream, check: &HealthCheck, names: 
     let asked = timeout(check.timeout, ask(upstream, check, names)).await;
     match asked.unwrap_or(Err(Fault::TimedOut(check.timeout))) {
         Ok(()) => {
-            if upstream.health.answered(check.rise) == Some(Change::Up) {
+            if upstream.state().health.answered(check.rise) == Some(Change::Up) {
                 tracing::info!(upstream = %upstream.name, "medusa.handler.proxy: {} is well again", upstream.name);
             }
         }

@@ -163,3 +163,46 @@ fn upstreams_change_while_it_runs_and_no_request_is_lost() {
     server.eval(&format!("m:replace(medusa.handler.proxy('{}'))", a.url("")));
     wait::until("the connections are closed", || (b.number("listener", "open") == 0).then_some(()));
 }
+
+/// What is counted of an upstream goes on in the proxy that takes the place of another, requests under way included, and is
+/// forgotten with the last one.
+#[test]
+fn counts_go_on_in_another_proxy_and_end_with_the_last() {
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
+    let released = std::sync::Mutex::new(released);
+    let raw = Raw::start(move |asked| {
+        if asked.head.starts_with("GET /slow ") {
+            let _end = released.lock().expect("no panic").recv();
+        }
+        asked.answer("ok")
+    });
+    let (_site, server) = proxy(&format!("'{}'", raw.url()), "");
+    let counted = |counter: &str| super::upstream(&server, counter);
+    for _ in 0..5 {
+        assert_eq!(server.get("/").status, 200);
+    }
+    let mut waiting = server.connect();
+    waiting.send("GET /slow HTTP/1.1\r\nHost: t\r\n\r\n");
+    wait::until("it is under way", || (counted("active") == 1).then_some(()));
+    let statement = format!(
+        "m:replace(medusa.handler.proxy({{ '{}', 'http://127.0.0.1:1' }}, {{ fall = 1 }}))",
+        raw.url()
+    );
+    server.eval(&statement);
+    let known = |field: &str| server.documents("upstream")[0][field].clone();
+    assert_eq!((known("requests"), known("active")), (6.into(), 1.into()));
+    release.send(()).expect("it waits");
+    assert_eq!(waiting.response().text(), "ok");
+    wait::until("it has ended", || (known("active") == 0).then_some(()));
+    for _ in 0..4 {
+        assert_eq!(server.get("/").status, 200);
+    }
+    assert_eq!(known("requests"), 10);
+    let state = || server.documents("upstream").iter().map(|one| one["state"].clone()).collect::<Vec<_>>();
+    assert_eq!(state(), ["up", "down"]);
+    // Removed, and mounted again as it was.
+    server.eval("m:remove()");
+    server.eval(&statement.replace("m:replace(", "m = web:mount('/', "));
+    assert_eq!(state(), ["up", "up"]);
+    assert_eq!(known("requests"), 0);
+}
