@@ -200,14 +200,30 @@ pub(crate) fn is_lost(error: &legacy::Error) -> bool {
     })
 }
 
-/// Whether the server says that it has done nothing about the request, whatever it is: its stream was refused, or the
-/// connection had ended before it ([RFC 9113 §8.7](https://www.rfc-editor.org/rfc/rfc9113#section-8.7)).
-pub(crate) fn is_unprocessed(error: &legacy::Error) -> bool {
-    sources(error).filter_map(|source| source.downcast_ref::<h2::Error>()).any(|error| {
-        let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        let is_over = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-        error.is_remote() && (is_refused || is_over)
-    })
+/// What a stream of HTTP/2 has ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Http2Fault {
+    /// The server says that it has done nothing about the request, whatever it is: its stream was refused, or the connection
+    /// had ended before it ([RFC 9113 §8.7](https://www.rfc-editor.org/rfc/rfc9113#section-8.7)).
+    Unprocessed,
+    /// The connection broke.
+    Io,
+    /// Something else, such as an answer that is against the protocol.
+    Other,
+}
+
+impl Http2Fault {
+    /// The one that an error came of, if it came of one.
+    pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        let fault = sources(error).find_map(|source| source.downcast_ref::<h2::Error>())?;
+        let is_refused = fault.is_reset() && fault.reason() == Some(h2::Reason::REFUSED_STREAM);
+        // It ends the streams behind the last one that was looked at, and no others, whatever its reason.
+        Some(match fault {
+            _ if fault.is_remote() && (is_refused || fault.is_go_away()) => Self::Unprocessed,
+            _ if fault.is_io() => Self::Io,
+            _ => Self::Other,
+        })
+    }
 }
 
 /// Shortens a URL for a message: scheme, host, port and path, cut where it gets long. Not who logs in, not the query.

@@ -22,7 +22,7 @@ use crate::bounds::{MAX_HEAD, head_length};
 use crate::clients::{MAX_STALE, RequestBody};
 use crate::connect::is_reused;
 use crate::decode::{self, Decoder, Piece};
-use crate::error::{Cause, Fault, FetchError, FetchStage, is_lost, is_unprocessed, redacted};
+use crate::error::{Cause, Fault, FetchError, FetchStage, Http2Fault, is_lost, redacted};
 use crate::interim::Interim;
 use crate::redirect::{self, Auth, Hop};
 use crate::request::{Limits, Request};
@@ -119,7 +119,7 @@ impl Exchange {
                 // sent again (RFC 9110 §9.2.2); the rest may have been carried out, unless the server says otherwise.
                 Err(error)
                     if stale < MAX_STALE
-                        && (is_unprocessed(&error)
+                        && (Http2Fault::of(&error) == Some(Http2Fault::Unprocessed)
                             || reused && hop.method.is_idempotent() && is_lost(&error)) =>
                 {
                     stale += 1;

@@ -56,7 +56,7 @@ use tokio::time::Instant;
 use crate::clients::Clients;
 use crate::exchange::{Exchange, reserve};
 
-pub use error::{Fault, FetchError};
+pub use error::{Fault, FetchError, Http2Fault};
 pub use request::{Limits, Request, RequestError};
 pub use resolve::{Addresses, Resolve};
 pub use response::{Body, Response};

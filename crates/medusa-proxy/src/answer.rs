@@ -4,7 +4,6 @@
 //! if it is not what it says, the client gets a 502 and not a part of it. Everything else is passed on piece by piece, as
 //! fast as the client takes it.
 
-use std::error::Error as _;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,16 +14,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Version};
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
-use medusa_http::{Body, BodyError, Response};
+use medusa_http::{Body, BodyError, Response, TrailerSlot};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::connection::UpstreamConnection;
-use crate::error::{Cause, Fault, ProxyError};
-use crate::fields::strip_answer;
+use crate::carrier::Carrier;
+use crate::error::{Fault, ProxyError};
+use crate::fields::{strip_answer, strip_answer_trailers};
 use crate::health;
-use crate::pool;
 use crate::shared::Shared;
 use crate::upstream::ActiveRequest;
 
@@ -38,25 +36,32 @@ const LONGEST_KEPT: Duration = Duration::from_mins(2);
 pub(crate) async fn pass_on(
     shared: &Arc<Shared>,
     method: &Method,
-    mut connection: Box<UpstreamConnection>,
+    mut carrier: Carrier,
     answer: http::Response<Incoming>,
     active: ActiveRequest,
 ) -> Result<Response, Fault> {
     let (parts, mut body) = answer.into_parts();
     let (status, mut headers) = (parts.status, parts.headers);
     check_framing(parts.version, &headers)?;
-    connection.kept_for = kept_for(&headers, shared.options.keep_alive);
+    carrier.keep_for(kept_for(&headers, shared.options.keep_alive));
     let is_head = *method == Method::HEAD;
     let announced = if is_head { announced(&headers) } else { body.size_hint().exact() };
     strip_answer(&mut headers);
     let mut response = Response { status, headers, ..Response::default() };
     let is_whole = body.is_end_stream();
+    let most = shared.options.idle_connections;
     if is_whole || announced.is_some_and(|length| length <= WHOLE) {
         if !is_whole {
             let length = usize::try_from(announced.unwrap_or(0)).unwrap_or(0);
-            response.body = Body::from(collect(&mut connection, &mut body, length).await?);
+            let (whole, trailers) = collect(&mut carrier, &mut body, length).await?;
+            response.body = Body::from(whole.clone());
+            if let Some(trailers) = trailers {
+                // Only a stream has any.
+                response.trailers.insert(TrailerSlot::default()).set(trailers);
+                response.body = Body::Stream(Box::pin(futures_util::stream::iter([Ok(whole)])));
+            }
         }
-        settle(shared, connection)?;
+        carrier.settle(most)?;
         if is_head && let Some(length) = announced {
             response.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -68,7 +73,8 @@ pub(crate) async fn pass_on(
     let is_events = is_event_stream(&response.headers);
     let passed = PassedBody {
         shared: Arc::clone(shared),
-        connection: Some(connection),
+        trailers: response.trailers.insert(TrailerSlot::default()).clone(),
+        carrier: Some(carrier),
         body,
         limit: Some(shared.options.idle_timeout).filter(|limit| !is_events && !limit.is_zero()),
         silence: None,
@@ -121,42 +127,38 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
+/// The whole of a body, and the fields behind it.
 async fn collect(
-    connection: &mut UpstreamConnection,
+    carrier: &mut Carrier,
     body: &mut Incoming,
     length: usize,
-) -> Result<Bytes, Fault> {
-    let mut gathered = BytesMut::new();
+) -> Result<(Bytes, Option<HeaderMap>), Fault> {
+    let (mut gathered, mut trailers) = (BytesMut::new(), None);
     while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| connection.poll_frame(body, cx)).await else { break };
-        let frame = frame.map_err(|error| Fault::BrokeOff(Cause::innermost(&error)))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if data.len() == length {
-            return Ok(data);
+        let Some(frame) = poll_fn(|cx| carrier.poll_frame(body, cx)).await else { break };
+        match frame?.into_data() {
+            Ok(data) if data.len() == length && body.is_end_stream() => return Ok((data, None)),
+            Ok(data) => gathered.extend_from_slice(&data),
+            Err(frame) => trailers = checked_trailers(frame),
         }
-        gathered.extend_from_slice(&data);
     }
-    Ok(gathered.freeze())
+    Ok((gathered.freeze(), trailers))
 }
 
-/// Keeps a connection behind a whole answer, if it may have another request.
-fn settle(shared: &Shared, mut connection: Box<UpstreamConnection>) -> Result<(), Fault> {
-    match connection.settle() {
-        Ok(true) => pool::put(connection, shared.options.idle_connections),
-        Ok(false) => {}
-        // The system's errors have a source; it was closed, then.
-        Err(error) if error.source().is_some() => {}
-        Err(_surplus) => return Err(Fault::Surplus),
-    }
-    Ok(())
+/// The fields behind a body, as far as they are passed on.
+fn checked_trailers(frame: Frame<Bytes>) -> Option<HeaderMap> {
+    let mut trailers = frame.into_trailers().ok()?;
+    strip_answer_trailers(&mut trailers);
+    (!trailers.is_empty()).then_some(trailers)
 }
 
 /// A body that is passed on as it comes.
 struct PassedBody {
     shared: Arc<Shared>,
     /// None when the answer has ended.
-    connection: Option<Box<UpstreamConnection>>,
+    carrier: Option<Carrier>,
     body: Incoming,
+    trailers: TrailerSlot,
     /// The longest silence.
     limit: Option<Duration>,
     silence: Option<Pin<Box<Sleep>>>,
@@ -167,19 +169,20 @@ struct PassedBody {
 
 impl PassedBody {
     fn end(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        let upstream = Arc::clone(&connection.upstream);
-        if let Err(fault) = settle(&self.shared, connection) {
+        let Some(carrier) = self.carrier.take() else { return };
+        let upstream = Arc::clone(carrier.upstream());
+        if let Err(fault) = carrier.settle(self.shared.options.idle_connections) {
             tracing::warn!(upstream = %upstream.name, "medusa.handler.proxy: {}: {fault}; the connection is closed", upstream.name);
         }
     }
 
     fn broke_off(&mut self, fault: Fault) -> BodyError {
-        let Some(connection) = self.connection.take() else {
+        let Some(carrier) = self.carrier.take() else {
             return BodyError::Producer(fault.into());
         };
-        connection.upstream.failed(&self.shared.options, health::now(), &fault);
-        BodyError::Producer(ProxyError::new(&connection.upstream.name, fault).into())
+        let upstream = carrier.upstream();
+        upstream.failed(&self.shared.options, health::now(), &fault);
+        BodyError::Producer(ProxyError::new(&upstream.name, fault).into())
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
@@ -199,12 +202,19 @@ impl Stream for PassedBody {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let this = self.get_mut();
         loop {
-            let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
-            match connection.poll_frame(&mut this.body, cx) {
+            let Some(carrier) = &mut this.carrier else { return Poll::Ready(None) };
+            match carrier.poll_frame(&mut this.body, cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.is_silent = false;
-                    // What comes behind a body (trailers) is not passed on.
-                    let Ok(data) = frame.into_data() else { continue };
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(frame) => {
+                            if let Some(trailers) = checked_trailers(frame) {
+                                this.trailers.set(trailers);
+                            }
+                            continue;
+                        }
+                    };
                     if this.body.is_end_stream() {
                         this.end();
                     }
@@ -212,10 +222,7 @@ impl Stream for PassedBody {
                         return Poll::Ready(Some(Ok(data)));
                     }
                 }
-                Poll::Ready(Some(Err(error))) => {
-                    let fault = Fault::BrokeOff(Cause::innermost(&error));
-                    return Poll::Ready(Some(Err(this.broke_off(fault))));
-                }
+                Poll::Ready(Some(Err(fault))) => return Poll::Ready(Some(Err(this.broke_off(fault)))),
                 Poll::Ready(None) => {
                     this.end();
                     return Poll::Ready(None);

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_fetch::Fetcher;
@@ -14,25 +15,48 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::error::Fault;
+use crate::options::HttpVersion;
 use crate::stream::UpstreamIo;
-use crate::upstream::{Upstream, UpstreamHost, UpstreamPlace};
+use crate::upstream::{HTTP_2, Upstream, UpstreamHost, UpstreamPlace};
 
 /// A peer that has gone without a word is noticed within a minute, or half of one while something is to be sent.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVES: u32 = 3;
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
-/// Opens a connection within `limit`.
+/// Opens a connection within `limit`: for the version of HTTP that the upstream is asked by, or for HTTP/1.1 whatever that is.
 pub(crate) async fn connect(
     upstream: &Upstream,
     names: Option<&Fetcher>,
     limit: Duration,
+    only_http1: bool,
 ) -> Result<UpstreamIo, Fault> {
-    let opened = timeout(limit, open(upstream, names, Instant::now() + limit)).await;
+    let opened = timeout(limit, open(upstream, names, Instant::now() + limit, only_http1)).await;
     opened.unwrap_or(Err(Fault::ConnectTimedOut(limit)))
 }
 
-async fn open(upstream: &Upstream, names: Option<&Fetcher>, deadline: Instant) -> Result<UpstreamIo, Fault> {
+/// Whether HTTP/2 is to be spoken on a connection that was opened for whatever the upstream is asked by.
+///
+/// # Errors
+///
+/// It must be, and the upstream does not.
+pub(crate) fn speaks_http2(upstream: &Upstream, io: &UpstreamIo) -> Result<bool, Fault> {
+    let agreed = match io {
+        UpstreamIo::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(HTTP_2),
+        UpstreamIo::Tcp(_) | UpstreamIo::Unix(_) => upstream.version == HttpVersion::Http2,
+    };
+    if !agreed && upstream.version == HttpVersion::Http2 {
+        return Err(Fault::NoHttp2("it did not agree on \"h2\" by ALPN"));
+    }
+    Ok(agreed)
+}
+
+async fn open(
+    upstream: &Upstream,
+    names: Option<&Fetcher>,
+    deadline: Instant,
+    only_http1: bool,
+) -> Result<UpstreamIo, Fault> {
     let (host, port) = match &upstream.place {
         UpstreamPlace::Unix(path) => {
             let unix = UnixStream::connect(path).await.map_err(Fault::Connect)?;
@@ -56,11 +80,21 @@ async fn open(upstream: &Upstream, names: Option<&Fetcher>, deadline: Instant) -
     if DescriptorShare::Files.is_passed_by(&tcp) {
         return Err(Fault::Descriptors);
     }
-    let (Some(config), Some(name)) = (upstream.tls.get(), &upstream.server_name) else {
+    let (Some(tls), Some(name)) = (upstream.tls.get(), &upstream.server_name) else {
         return Ok(UpstreamIo::Tcp(tcp));
     };
-    let tls = TlsConnector::from(config.clone()).connect(name.clone(), tcp);
-    Ok(UpstreamIo::Tls(Box::new(tls.await.map_err(Fault::Connect)?)))
+    let config = if only_http1 { &tls.http1 } else { &tls.offered };
+    match TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await {
+        Ok(tls) => Ok(UpstreamIo::Tls(Box::new(tls))),
+        Err(error) if is_of_tls(&error) => Err(Fault::Tls(error)),
+        Err(error) => Err(Fault::Connect(error)),
+    }
+}
+
+/// Whether it is TLS itself that has failed, and not the network beneath it.
+fn is_of_tls(error: &io::Error) -> bool {
+    let Some(cause) = error.get_ref() else { return false };
+    cause.is::<rustls::Error>()
 }
 
 /// Connects to the first of the addresses that takes it. Each has its part of the time.

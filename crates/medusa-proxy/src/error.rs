@@ -39,6 +39,12 @@ pub(crate) enum Fault {
     Lookup(#[source] io::Error),
     #[error("could not connect")]
     Connect(#[source] io::Error),
+    #[error("the TLS handshake failed")]
+    Tls(#[source] io::Error),
+    #[error("it does not speak HTTP/2: {0}")]
+    NoHttp2(&'static str),
+    #[error("it takes no requests: it allows 0 at a time (SETTINGS_MAX_CONCURRENT_STREAMS)")]
+    NoStreams,
     #[error("could not connect within {} s (`connect_timeout`)", .0.as_secs_f64())]
     ConnectTimedOut(Duration),
     #[error("too many descriptors are open in this process; raise `ulimit -n`")]
@@ -47,6 +53,8 @@ pub(crate) enum Fault {
     TimedOut(Duration),
     #[error("the connection ended before the answer")]
     Ended(#[source] Cause),
+    #[error("the request was not taken")]
+    NotTaken(#[source] Cause),
     #[error("the answer is not proper HTTP")]
     Malformed(#[source] Cause),
     #[error("the answer is framed twice, by `Transfer-Encoding` and `Content-Length`")]
@@ -65,6 +73,27 @@ pub(crate) enum Fault {
     Silent(Duration),
     #[error("the status of its health check is {0}")]
     Unwell(u16),
+    #[error(
+        "the connection ended before the answer, and of late too many requests were sent again (a fifth of all may be)"
+    )]
+    RepeatBudget(#[source] Cause),
+}
+
+impl Fault {
+    /// The same, for another request that waited for the same connection.
+    pub(crate) fn of_opening(&self) -> Self {
+        let same = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
+        match self {
+            Self::Lookup(error) => Self::Lookup(same(error)),
+            Self::Connect(error) => Self::Connect(same(error)),
+            Self::Tls(error) => Self::Tls(same(error)),
+            Self::ConnectTimedOut(limit) => Self::ConnectTimedOut(*limit),
+            Self::NoHttp2(reason) => Self::NoHttp2(reason),
+            Self::NoStreams => Self::NoStreams,
+            Self::Descriptors => Self::Descriptors,
+            other => Self::Connect(io::Error::other(other.to_string())),
+        }
+    }
 }
 
 /// The innermost cause of an error of the client's, in whose own words there is nothing of interest.
@@ -83,5 +112,33 @@ impl Cause {
             innermost = source;
         }
         Self(innermost.to_string())
+    }
+}
+
+/// What became of a request that has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It was not sent, or nobody has looked at it, as the upstream says.
+    Unseen,
+    /// Its connection ended before anything of an answer came.
+    Unanswered,
+    /// Something came.
+    Answered,
+}
+
+/// How a request ended that has no answer.
+#[derive(Debug)]
+pub(crate) struct SendFailure {
+    pub(crate) progress: Progress,
+    pub(crate) cause: Cause,
+}
+
+impl SendFailure {
+    pub(crate) fn into_fault(self) -> Fault {
+        match self.progress {
+            Progress::Unseen => Fault::NotTaken(self.cause),
+            Progress::Unanswered => Fault::Ended(self.cause),
+            Progress::Answered => Fault::Malformed(self.cause),
+        }
     }
 }

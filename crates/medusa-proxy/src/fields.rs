@@ -142,6 +142,57 @@ pub(crate) fn strip_answer(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a field frames a message, says who sends it or how its content is to be read: none of what may come behind one
+/// ([RFC 9110 §6.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1)).
+fn is_of_head(name: &str) -> bool {
+    is_of_connection(name)
+        || matches!(
+            name,
+            "age"
+                | "authorization"
+                | "cache-control"
+                | "content-encoding"
+                | "content-range"
+                | "content-type"
+                | "cookie"
+                | "date"
+                | "expires"
+                | "location"
+                | "max-forwards"
+                | "range"
+                | "retry-after"
+                | "set-cookie"
+                | "vary"
+                | "www-authenticate"
+        )
+        || name.starts_with("if-")
+}
+
+fn strip_trailers(trailers: &mut HeaderMap, is_dropped: impl Fn(&str) -> bool) {
+    let dropped: SmallVec<[HeaderName; 8]> =
+        trailers.keys().filter(|name| is_dropped(name.as_str())).cloned().collect();
+    for name in dropped {
+        trailers.remove(name);
+    }
+}
+
+/// Drops what is not passed on of the fields behind a request: what belongs to its head, and what tells of the client.
+pub(crate) fn strip_request_trailers(trailers: &mut HeaderMap) {
+    strip_trailers(trailers, |name| is_of_head(name) || is_ours_in_any_spelling(name));
+}
+
+/// The same of the fields behind an answer.
+pub(crate) fn strip_answer_trailers(trailers: &mut HeaderMap) {
+    strip_trailers(trailers, is_of_head);
+}
+
+/// Whether who asks takes fields behind the answer.
+pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(header::TE).iter().map(HeaderValue::as_bytes);
+    let mut codings = lists.flat_map(|list| list.split(|&byte| byte == b','));
+    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
 /// The protocols that a request asks to go on with ([RFC 9110 §7.8](https://www.rfc-editor.org/rfc/rfc9110#section-7.8)): none
 /// unless `Connection` says so, too. HTTP itself is none: what would come then, nobody here has routed ("h2c smuggling").
 pub(crate) fn asked_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -177,6 +228,8 @@ pub(crate) fn is_among(asked: &HeaderValue, headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use http::Method;
     use proptest::prelude::*;
 
@@ -232,6 +285,46 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["accept", "cookie"]);
         assert_eq!(passed.get_all("accept").iter().collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_belongs_into_a_head_is_not_passed_on_behind_a_message() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "connection",
+            "content-length",
+            "transfer-encoding",
+            "x-real-ip",
+            "x_real_ip",
+            "x-forwarded-for",
+            "forwarded",
+            "x-forwarded-user",
+            "host",
+            "proxy",
+            "authorization",
+            "cookie",
+            "set-cookie",
+            "if-match",
+            "grpc-status",
+            "x-sum",
+        ] {
+            trailers.try_append(name, HeaderValue::from_static("1")).unwrap();
+        }
+        let left = |strip: fn(&mut HeaderMap)| {
+            let mut left = trailers.clone();
+            strip(&mut left);
+            left.keys().map(|name| name.as_str().to_owned()).collect::<BTreeSet<_>>()
+        };
+        assert!(left(strip_request_trailers).iter().eq(["grpc-status", "x-sum"]));
+        let answer = left(strip_answer_trailers);
+        assert!(answer.contains("grpc-status") && !answer.contains("set-cookie"), "{answer:?}");
+        for (te, takes) in [("trailers", true), ("gzip,\tTrailers", true), ("gzip", false)] {
+            assert_eq!(
+                takes_trailers(&HeaderMap::from_iter([(header::TE, HeaderValue::from_static(te))])),
+                takes,
+                "{te}"
+            );
+        }
     }
 
     #[test]

@@ -6,34 +6,35 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use medusa_fetch::{Fetcher, Task};
 use medusa_http::time_limit::within;
-use medusa_http::{
-    Handler, HandlerError, HandlerFuture, Head, PrepareFuture, Request, RequestBody, Response, Sessions,
-};
+use medusa_http::{Handler, HandlerError, HandlerFuture, Head, PrepareFuture, Request, Response, Sessions};
 use medusa_proto::status::Status;
 use parking_lot::Mutex;
 
 use crate::answer;
+use crate::carrier::Carrier;
 use crate::choose::UpstreamSet;
 use crate::connect::connect;
 use crate::connection::UpstreamConnection;
-use crate::error::{Cause, Fault, ProxyError};
+use crate::error::{Cause, Fault, Progress, ProxyError};
 use crate::fields;
 use crate::health;
+use crate::http2::{self, UpstreamStream};
+use crate::multiplex::{self, Opened, StreamNeeds};
 use crate::options::{HostField, ProxyOptions};
 use crate::pool;
 use crate::repeat::{Attempt, Repeat, is_repeatable};
-use crate::sent::{SendState, SentRequest};
+use crate::sent::{BodySource, SentRequest};
 use crate::shared::Shared;
 use crate::tunnel::{self, Asked};
-use crate::upstream::{ActiveRequest, Upstream, UpstreamUrl, UpstreamUrlError};
+use crate::upstream::{ActiveRequest, Upstream, UpstreamTls, UpstreamUrl, UpstreamUrlError};
 use crate::watch::watch;
 
 /// Has other servers answer.
@@ -65,8 +66,8 @@ impl Proxy {
         let name = upstreams.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let upstreams = upstreams.iter().map(|url| Upstream::new(url, &options).map(Arc::new));
         let upstreams = upstreams.collect::<Result<_, _>>()?;
-        let (sessions, chooser) = Default::default();
-        let shared = Arc::new(Shared { upstreams, options, sessions, chooser, names });
+        let (sessions, chooser, repeats) = Default::default();
+        let shared = Arc::new(Shared { upstreams, options, sessions, chooser, repeats, names });
         Ok(Self { shared, name, watching: Mutex::default(), was_retired: AtomicBool::new(false) })
     }
 
@@ -89,9 +90,9 @@ impl Proxy {
                         self.name
                     );
                 }
-                let config = Arc::new(names.tls(tls.ca.as_deref(), tls.insecure).await?);
+                let config = names.tls(tls.ca.as_deref(), tls.insecure).await?;
                 for upstream in shared.upstreams.iter().filter(missing) {
-                    let _there = upstream.tls.set(Arc::clone(&config));
+                    let _there = upstream.tls.set(UpstreamTls::new(&config, upstream.version));
                 }
             }
             if let Some(check) = &shared.options.health {
@@ -149,14 +150,12 @@ impl Handler for Proxy {
 struct ProxiedRequest<'p> {
     shared: &'p Arc<Shared>,
     head: Arc<Head>,
-    /// Not there while it is sent.
-    body: Option<RequestBody>,
-    sent: Rc<SendState>,
+    sent: Rc<BodySource>,
     asked: Asked,
-    /// It may be sent once more.
+    /// It may be carried out twice, and was sent once at most.
     is_repeatable: bool,
-    /// It is not to be sent over a connection that was used before.
-    needs_new: bool,
+    /// It was to be sent again, since when: not over a connection that was there before.
+    again: Option<(Repeat, Instant)>,
     tried: UpstreamSet,
 }
 
@@ -171,9 +170,9 @@ impl<'p> ProxiedRequest<'p> {
     fn new(shared: &'p Arc<Shared>, request: Request) -> Self {
         let Request { head, body } = request;
         let asked = Asked::of(&head, !body.is_empty());
-        let is_repeatable = is_repeatable(&head.method, !body.is_empty(), asked.is_any());
-        let (sent, needs_new, tried) = Default::default();
-        Self { shared, head, body: Some(body), sent, asked, is_repeatable, needs_new, tried }
+        let sent = Rc::new(BodySource::new(body));
+        let is_repeatable = is_repeatable(&head.method, sent.length(), asked.is_any());
+        Self { shared, head, sent, asked, is_repeatable, again: None, tried: UpstreamSet::default() }
     }
 
     async fn answer(mut self) -> Result<Response, HandlerError> {
@@ -188,8 +187,8 @@ impl<'p> ProxiedRequest<'p> {
             match self.try_at(upstream).await? {
                 Outcome::Answer(response) => return Ok(response),
                 Outcome::Again(repeat, error) => {
-                    self.needs_new = true;
-                    if repeat == Repeat::Elsewhere {
+                    let is_second = self.again.replace((repeat, Instant::now())).is_some();
+                    if repeat == Repeat::Elsewhere || is_second {
                         upstream.failed(&shared.options, health::now(), &error.fault);
                         self.tried.add(at);
                     }
@@ -211,55 +210,106 @@ impl<'p> ProxiedRequest<'p> {
         chooser.choose(upstreams, options.balance, &self.head, self.tried, (now, pause))
     }
 
+    /// A connection or a stream for it.
+    async fn carrier(&self, upstream: &Arc<Upstream>) -> Result<Carrier, Fault> {
+        let Shared { options, names, .. } = &**self.shared;
+        let names = names.as_ref();
+        let opened_after = match self.again {
+            Some((Repeat::Anywhere, failed_at)) => Some(failed_at),
+            _ => None,
+        };
+        let needs = StreamNeeds { opened_after, young: !self.is_repeatable };
+        let fits = |stream: &UpstreamStream| !self.asked.is_any() || stream.takes_websockets();
+        let mut only_http1 = !upstream.may_speak_http2() || self.asked.needs_http1();
+        if !only_http1 && let Some(stream) = multiplex::take(upstream, needs) {
+            if fits(&stream) {
+                return Ok(Carrier::Stream(stream));
+            }
+            only_http1 = true;
+        }
+        let idle = if self.again.is_some() { None } else { pool::take(upstream, !self.is_repeatable) };
+        if let Some(idle) = idle {
+            return Ok(Carrier::Connection(idle));
+        }
+        let mut io = None;
+        if !only_http1 {
+            match multiplex::open(upstream, names, options, needs).await? {
+                Opened::Stream(stream) if fits(&stream) => return Ok(Carrier::Stream(stream)),
+                Opened::Stream(_) => {}
+                Opened::Http1(opened) => io = Some(opened),
+            }
+        }
+        let io = match io {
+            Some(io) => io,
+            None => connect(upstream, names, options.connect_timeout, true).await?,
+        };
+        upstream.state().counts.connections.fetch_add(1, Relaxed);
+        let connection = UpstreamConnection::new(io, upstream, options.keep_alive).await;
+        connection.map(Carrier::Connection).map_err(|broken| Fault::Ended(Cause::innermost(&broken)))
+    }
+
     /// Asks one of them.
     async fn try_at(&mut self, upstream: &Arc<Upstream>) -> Result<Outcome, HandlerError> {
-        let Shared { options, names, .. } = &**self.shared;
+        let options = &self.shared.options;
         let error = |fault| ProxyError::new(&upstream.name, fault);
-        let idle = if self.needs_new { None } else { pool::take(upstream, !self.is_repeatable) };
-        let mut connection = match idle {
-            Some(idle) => idle,
-            None => match Box::pin(connect(upstream, names.as_ref(), options.connect_timeout)).await {
-                Ok(io) => {
-                    upstream.state().counts.connections.fetch_add(1, Relaxed);
-                    let connection = UpstreamConnection::new(io, upstream, options.keep_alive);
-                    Box::pin(connection)
-                        .await
-                        .map_err(|broken| error(Fault::Ended(Cause::innermost(&broken))))?
-                }
-                // Others would be as short of them.
-                Err(fault @ Fault::Descriptors) => return Err(error(fault).into()),
-                // Nothing was sent.
-                Err(fault) => return Ok(Outcome::Again(Repeat::Elsewhere, error(fault))),
-            },
+        let mut carrier = match Box::pin(self.carrier(upstream)).await {
+            Ok(carrier) => carrier,
+            // Others would be as short of them.
+            Err(fault @ Fault::Descriptors) => return Err(error(fault).into()),
+            // Whoever answers there is not who was meant, and somebody should hear of it.
+            Err(fault @ Fault::Tls(_)) => {
+                upstream.failed(options, health::now(), &fault);
+                return Err(error(fault).into());
+            }
+            // Nothing was sent.
+            Err(fault) => return Ok(Outcome::Again(Repeat::Elsewhere, error(fault))),
         };
         let active = ActiveRequest::begin(upstream);
-        let request = self.request(upstream);
-        let answered = self.in_time(pin!(connection.send(request))).await;
+        let request = self.request(upstream, carrier.is_http2());
+        let answered = self.in_time(pin!(carrier.send(request))).await;
         let result = match answered {
-            None => Err(Fault::TimedOut(options.timeout)),
-            Some(Ok(answer)) => self.read(connection, answer, active).await,
-            Some(Err(mut failure)) => {
-                if let Some(fault) = self.sent.fault.take() {
+            None => {
+                carrier.waited_in_vain();
+                Err(Fault::TimedOut(options.timeout))
+            }
+            // Nobody has looked at it.
+            Some(Ok(answer))
+                if answer.status() == StatusCode::MISDIRECTED_REQUEST
+                    && carrier.is_http2()
+                    && self.sent.is_replayable()
+                    && upstream.leave_http2() =>
+            {
+                let cause = Cause::new("421 by HTTP/2");
+                return Ok(Outcome::Again(Repeat::Anywhere, error(Fault::NotTaken(cause))));
+            }
+            Some(Ok(answer)) => {
+                self.sent.forget();
+                self.read(carrier, answer, active).await
+            }
+            Some(Err(failure)) => {
+                if let Some(fault) = self.sent.take_fault() {
                     return Err(fault.into());
                 }
-                let unsent = failure.take_message().and_then(|request| request.into_body().take_back());
-                let cause = Cause::innermost(failure.error());
-                if let Some(body) = unsent {
-                    self.body = Some(body);
-                    let repeat = if connection.is_reused { Repeat::Anywhere } else { Repeat::Elsewhere };
-                    return Ok(Outcome::Again(repeat, error(Fault::Ended(cause))));
-                }
                 let attempt = Attempt {
-                    is_repeatable: std::mem::take(&mut self.is_repeatable),
-                    is_unanswered: !connection.has_answered(),
-                    is_reused: connection.is_reused,
+                    progress: failure.progress,
+                    is_repeatable: self.is_repeatable,
+                    is_replayable: self.sent.is_replayable(),
+                    is_reused: carrier.is_reused(),
                 };
-                let fault = if attempt.is_unanswered { Fault::Ended(cause) } else { Fault::Malformed(cause) };
                 match attempt.repeat() {
-                    Repeat::No => Err(fault),
+                    Repeat::No => Err(failure.into_fault()),
+                    repeat if attempt.progress == Progress::Unseen => {
+                        return Ok(Outcome::Again(repeat, error(failure.into_fault())));
+                    }
                     repeat => {
+                        self.is_repeatable = false;
+                        if !self.shared.may_repeat() {
+                            let fault = Fault::RepeatBudget(failure.cause);
+                            upstream.failed(options, health::now(), &fault);
+                            return Err(error(fault).into());
+                        }
                         upstream.state().counts.repeated.fetch_add(1, Relaxed);
-                        return Ok(Outcome::Again(repeat, error(fault)));
+                        return Ok(Outcome::Again(repeat, error(failure.into_fault())));
                     }
                 }
             }
@@ -277,7 +327,7 @@ impl<'p> ProxiedRequest<'p> {
     }
 
     /// The request as the upstream gets it.
-    fn request(&mut self, upstream: &Upstream) -> http::Request<SentRequest> {
+    fn request(&self, upstream: &Upstream, is_http2: bool) -> http::Request<SentRequest> {
         let (head, options) = (&self.head, &self.shared.options);
         let host = match &options.host {
             HostField::Client => head.authority().and_then(|host| HeaderValue::from_str(host).ok()),
@@ -285,36 +335,57 @@ impl<'p> ProxiedRequest<'p> {
             HostField::Fixed(host) => HeaderValue::from_str(host).ok(),
         };
         let mut headers = fields::of_request(head, host.as_ref().unwrap_or(&upstream.host_field));
-        self.asked.ask(&mut headers);
-        // One that was sent and may be sent again had none.
-        let body = self.body.take().unwrap_or_else(|| RequestBody::from_bytes(Bytes::new()));
+        if !is_http2 {
+            self.asked.ask(&mut headers);
+        }
         // These are taken to have one (RFC 9110 §8.6).
-        if body.length() == Some(0) && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+        if self.sent.length() == Some(0) && matches!(head.method, Method::POST | Method::PUT | Method::PATCH)
+        {
             headers.insert(header::CONTENT_LENGTH, const { HeaderValue::from_static("0") });
         }
-        let mut request = http::Request::new(SentRequest::new(body, Rc::clone(&self.sent)));
+        // Of HTTP/2, an upstream may say that it has not looked at a request, whatever that is.
+        let mut request = http::Request::new(self.sent.send(self.is_repeatable || is_http2, is_http2));
         // A `WebSocket` over HTTP/2 is a GET already.
         request.method_mut().clone_from(&head.method);
         *request.uri_mut() = head.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
         *request.headers_mut() = headers;
+        if is_http2 {
+            let takes_trailers = fields::takes_trailers(&head.headers);
+            http2::shape(&mut request, upstream, (takes_trailers, self.asked.is_any()));
+        }
         request
     }
 
     /// What comes of `work` within the time that an answer may take, counted anew whenever the client has sent some of a body.
     async fn in_time<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        within(work, self.shared.options.timeout, Some(&self.sent.read)).await
+        within(work, self.shared.options.timeout, Some(self.sent.read())).await
     }
 
     async fn read(
         &self,
-        connection: Box<UpstreamConnection>,
-        answer: http::Response<Incoming>,
+        carrier: Carrier,
+        mut answer: http::Response<Incoming>,
         active: ActiveRequest,
     ) -> Result<Response, Fault> {
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return tunnel::switch(self.shared, &self.asked, connection, answer, active);
-        }
-        let passed = answer::pass_on(self.shared, &self.head.method, connection, answer, active);
+        let carrier = match carrier {
+            Carrier::Connection(connection) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return tunnel::switch(self.shared, &self.asked, connection, answer, active);
+            }
+            Carrier::Stream(stream) if self.asked.is_any() => {
+                // hyper has one where CONNECT was agreed to.
+                match answer.extensions_mut().remove::<OnUpgrade>() {
+                    Some(agreed) => {
+                        let going_on = (stream, agreed, active);
+                        return Ok(tunnel::switch_stream(self.shared, &self.asked, going_on, answer));
+                    }
+                    None => Carrier::Stream(stream),
+                }
+            }
+            // Over HTTP/2 there is none (RFC 9113 §8.6).
+            _ if answer.status() == StatusCode::SWITCHING_PROTOCOLS => return Err(Fault::UnaskedUpgrade),
+            carrier => carrier,
+        };
+        let passed = answer::pass_on(self.shared, &self.head.method, carrier, answer, active);
         let limit: Duration = self.shared.options.timeout;
         self.in_time(pin!(passed)).await.unwrap_or(Err(Fault::TimedOut(limit)))
     }

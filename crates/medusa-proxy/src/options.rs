@@ -29,6 +29,18 @@ pub enum HostField {
     Fixed(String),
 }
 
+/// The version of HTTP that upstreams are asked by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/2 where the URL says so (`h2c://`) or TLS agrees on it (ALPN), else HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, by prior knowledge where there is no TLS.
+    Http2,
+}
+
 /// The way TLS is spoken with upstreams.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsOptions {
@@ -60,6 +72,8 @@ pub struct ProxyOptions {
     pub balance: Balance,
     /// The `Host` they are sent.
     pub host: HostField,
+    /// The version of HTTP they are asked by.
+    pub http: HttpVersion,
     /// The longest that connecting may take, TLS included. Default 3 s: TCP sends its first packet again after one second.
     pub connect_timeout: Duration,
     /// The longest wait for the head of an answer, counted anew whenever the client has sent some of a body. Default 30 s,
@@ -73,6 +87,10 @@ pub struct ProxyOptions {
     pub keep_alive: Duration,
     /// Idle connections that each worker keeps to each upstream. Default 32.
     pub idle_connections: usize,
+    /// With HTTP/2, the silence on a connection with requests under way after which it is asked for a sign of life (PING), and
+    /// without one within as long again, 10 s at most, is given up. Default 30 s: servers of gRPC take more for a flood. Zero
+    /// for never.
+    pub ping: Duration,
     /// Failures in a row after which an upstream is down. Default 3.
     pub fall: u32,
     /// The time after which one that is down is tried again by a request, where nothing else asks. Default 10 s.
@@ -91,11 +109,13 @@ impl Default for ProxyOptions {
         Self {
             balance: Balance::default(),
             host: HostField::default(),
+            http: HttpVersion::default(),
             connect_timeout: Duration::from_secs(3),
             timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_mins(1),
             keep_alive: Duration::from_secs(4),
             idle_connections: 32,
+            ping: Duration::from_secs(30),
             fall: 3,
             retry_after: Duration::from_secs(10),
             health: None,

@@ -1,4 +1,4 @@
-//! Idle connections, of each worker its own.
+//! Idle connections of HTTP/1.1, of each worker its own. Those of HTTP/2 are in `multiplex`.
 //!
 //! The race is between a request and an upstream that closes what is idle: it is not lost often, as a connection is kept for
 //! less time than the upstream keeps it, and looked at before it is used; and where it is lost, the request is sent again

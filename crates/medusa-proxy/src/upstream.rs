@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
@@ -17,7 +17,7 @@ use rustls::pki_types::ServerName;
 
 use crate::error::Fault;
 use crate::health::{Change, Health};
-use crate::options::ProxyOptions;
+use crate::options::{HttpVersion, ProxyOptions};
 
 /// The number of upstreams of one proxy.
 pub const MOST_UPSTREAMS: usize = 64;
@@ -27,7 +27,7 @@ pub const MOST_UPSTREAMS: usize = 64;
 pub enum UpstreamUrlError {
     /// It is nothing of the kind.
     #[error(
-        "{0:?} is no upstream: give one like \"http://127.0.0.1:9000\", \"https://app.example\" or \"unix:/run/app.sock\""
+        "{0:?} is no upstream: give one like \"http://127.0.0.1:9000\", \"https://app.example\", \"h2c://127.0.0.1:9000\" or \"unix:/run/app.sock\""
     )]
     Url(String),
     /// It has a path.
@@ -38,16 +38,21 @@ pub enum UpstreamUrlError {
     /// No certificate can be for that name.
     #[error("{0:?} is no name that a certificate can be for")]
     Name(String),
+    /// It is asked by HTTP/2, and must not be.
+    #[error("{0:?} is asked by HTTP/2: leave out `http = \"1.1\"`, or write \"http://\"")]
+    Version(String),
     /// Its path is not absolute.
     #[error("{0:?}: the path of a unix socket must be absolute")]
     Relative(String),
 }
 
-/// Where an upstream is: `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:/PATH`.
+/// Where an upstream is: `http://HOST[:PORT]`, `https://HOST[:PORT]`, `h2c://HOST[:PORT]` (HTTP/2 without TLS) or `unix:/PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamUrl {
     text: String,
     pub(crate) place: UpstreamPlace,
+    /// It says that HTTP/2 is spoken there.
+    is_h2c: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,13 +76,18 @@ impl FromStr for UpstreamUrl {
             if !path.starts_with('/') {
                 return Err(UpstreamUrlError::Relative(text.to_owned()));
             }
-            return Ok(Self { text: text.to_owned(), place: UpstreamPlace::Unix(path.into()) });
+            return Ok(Self {
+                text: text.to_owned(),
+                place: UpstreamPlace::Unix(path.into()),
+                is_h2c: false,
+            });
         }
         let uri: Uri = text.parse().map_err(|_invalid| wrong())?;
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else { return Err(wrong()) };
-        let is_tls = match scheme {
-            scheme if *scheme == Scheme::HTTP => false,
-            scheme if *scheme == Scheme::HTTPS => true,
+        let (is_tls, is_h2c) = match scheme {
+            scheme if *scheme == Scheme::HTTP => (false, false),
+            scheme if *scheme == Scheme::HTTPS => (true, false),
+            scheme if scheme.as_str() == "h2c" => (false, true),
             _ => return Err(wrong()),
         };
         if uri.path_and_query().is_some_and(|path| path.as_str() != "/") || text.contains('#') {
@@ -105,7 +115,7 @@ impl FromStr for UpstreamUrl {
         };
         let authority = authority.as_str().to_owned();
         let text = format!("{scheme}://{authority}");
-        Ok(Self { text, place: UpstreamPlace::Tcp { host, port, is_tls, authority } })
+        Ok(Self { text, place: UpstreamPlace::Tcp { host, port, is_tls, authority }, is_h2c })
     }
 }
 
@@ -124,6 +134,16 @@ impl UpstreamUrl {
     /// Whether it has a name that must be looked up.
     pub fn has_name(&self) -> bool {
         matches!(self.place, UpstreamPlace::Tcp { host: UpstreamHost::Name(_), .. })
+    }
+
+    /// The version of HTTP it is asked by, where the options say this.
+    fn version(&self, option: HttpVersion) -> Result<HttpVersion, UpstreamUrlError> {
+        match option {
+            HttpVersion::Http1 if self.is_h2c => Err(UpstreamUrlError::Version(self.text.clone())),
+            HttpVersion::Auto if self.is_h2c => Ok(HttpVersion::Http2),
+            HttpVersion::Auto if !self.is_tls() => Ok(HttpVersion::Http1),
+            option => Ok(option),
+        }
     }
 
     /// Its own `Host`.
@@ -148,8 +168,40 @@ pub(crate) struct Upstream {
     /// The name that its certificate must be for.
     pub(crate) server_name: Option<ServerName<'static>>,
     /// There when the handler was prepared.
-    pub(crate) tls: OnceLock<Arc<ClientConfig>>,
+    pub(crate) tls: OnceLock<UpstreamTls>,
+    /// `Auto` for what TLS agrees on.
+    pub(crate) version: HttpVersion,
     state: ArcSwap<UpstreamState>,
+}
+
+/// HTTP/2, as it is called in TLS.
+pub(crate) const HTTP_2: &[u8] = b"h2";
+const HTTP_1: &[u8] = b"http/1.1";
+
+/// Settings of TLS.
+#[derive(Debug)]
+pub(crate) struct UpstreamTls {
+    /// For what the upstream is asked by.
+    pub(crate) offered: Arc<ClientConfig>,
+    /// For HTTP/1.1 alone.
+    pub(crate) http1: Arc<ClientConfig>,
+}
+
+impl UpstreamTls {
+    pub(crate) fn new(config: &ClientConfig, version: HttpVersion) -> Self {
+        let offering = |protocols: &[&[u8]]| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols.iter().map(|&protocol| protocol.into()).collect();
+            Arc::new(config)
+        };
+        let http1 = offering(&[HTTP_1]);
+        let offered = match version {
+            HttpVersion::Auto => offering(&[HTTP_2, HTTP_1]),
+            HttpVersion::Http1 => Arc::clone(&http1),
+            HttpVersion::Http2 => offering(&[HTTP_2]),
+        };
+        Self { offered, http1 }
+    }
 }
 
 /// What is known of an upstream, and was counted. Proxies that take each other's place on a mount have the same.
@@ -157,6 +209,8 @@ pub(crate) struct Upstream {
 pub(crate) struct UpstreamState {
     pub(crate) health: Health,
     pub(crate) counts: UpstreamCounts,
+    /// By HTTP/2 it does not answer for the hosts that it is asked for (421).
+    pub(crate) is_particular: AtomicBool,
 }
 
 /// Counts of one upstream.
@@ -188,6 +242,7 @@ impl Upstream {
             host_field: url.host_field(),
             server_name,
             tls: OnceLock::new(),
+            version: url.version(options.http)?,
             state: ArcSwap::default(),
         })
     }
@@ -205,6 +260,35 @@ impl Upstream {
     /// Begins anew, as one that nobody has asked yet.
     pub(crate) fn forget(&self) {
         self.state.store(Arc::default());
+    }
+
+    /// Whether requests may be sent to it by HTTP/2.
+    pub(crate) fn may_speak_http2(&self) -> bool {
+        match self.version {
+            HttpVersion::Auto => !self.state().is_particular.load(Relaxed),
+            HttpVersion::Http1 => false,
+            HttpVersion::Http2 => true,
+        }
+    }
+
+    /// Has it asked by HTTP/1.1 from now on, if that may be: it does not answer for a host by HTTP/2, where connections may be
+    /// shared by several ([RFC 9110 §15.5.20](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20)).
+    pub(crate) fn leave_http2(&self) -> bool {
+        let may = self.version == HttpVersion::Auto;
+        if may && !self.state().is_particular.swap(true, Relaxed) {
+            tracing::info!(
+                upstream = %self.name,
+                "medusa.handler.proxy: {} does not answer for this host by HTTP/2 (421): it is asked by HTTP/1.1; `host` says for what \
+                 it is asked",
+                self.name
+            );
+        }
+        may
+    }
+
+    /// The scheme of what it is asked for.
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.server_name.is_some() { Scheme::HTTPS } else { Scheme::HTTP }
     }
 
     /// It has answered.
@@ -289,6 +373,7 @@ mod tests {
         let name = UpstreamHost::Name("app.example".into());
         assert_eq!(tcp("https://app.example"), (name.clone(), 443, true, "app.example".into()));
         assert_eq!(tcp("http://app.example"), (name, 80, false, "app.example".into()));
+        assert_eq!(tcp("h2c://[::1]"), (address("::1"), 80, false, "[::1]".into()));
         assert_eq!(parse("unix:/run/a.sock").unwrap().place, UpstreamPlace::Unix("/run/a.sock".into()));
         assert_eq!(parse("http://127.0.0.1:9000/").unwrap().to_string(), "http://127.0.0.1:9000");
     }
@@ -304,7 +389,7 @@ mod tests {
             "http://a:99999",
             "http://u:p@a",
             "http://a:",
-            "h2c://a",
+            "h2://a",
             "http://a b",
             "/path",
         ] {
@@ -315,6 +400,25 @@ mod tests {
             assert!(parse(path).unwrap_err().contains("medusa.handler.rewrite"), "{path}");
         }
         assert!(parse("unix:a.sock").unwrap_err().contains("must be absolute"));
+    }
+
+    #[test]
+    fn the_version_is_the_urls_or_the_options() {
+        use HttpVersion::{Auto, Http1, Http2};
+        let version = |url: &str, http| {
+            let options = ProxyOptions { http, ..Default::default() };
+            Upstream::new(&parse(url).unwrap(), &options).map(|upstream| upstream.version)
+        };
+        for (url, [auto, http1, http2]) in [
+            ("http://a", [Http1, Http1, Http2]),
+            ("https://a", [Auto, Http1, Http2]),
+            ("unix:/a", [Http1, Http1, Http2]),
+        ] {
+            let versions = [Auto, Http1, Http2].map(|option| version(url, option).unwrap());
+            assert_eq!(versions, [auto, http1, http2], "{url}");
+        }
+        assert_eq!([Auto, Http2].map(|option| version("h2c://a", option).unwrap()), [Http2; 2]);
+        assert!(version("h2c://a", Http1).unwrap_err().to_string().contains("leave out `http = \"1.1\"`"));
     }
 
     #[test]

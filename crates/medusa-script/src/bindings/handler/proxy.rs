@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use medusa_http::Handler;
 use medusa_proxy::{
-    Balance, HealthCheck, HostField, MOST_UPSTREAMS, Proxy, ProxyOptions, TlsOptions, UpstreamUrl,
+    Balance, HealthCheck, HostField, HttpVersion, MOST_UPSTREAMS, Proxy, ProxyOptions, TlsOptions,
+    UpstreamUrl,
 };
 use mlua::{Lua, Table, Value};
 
@@ -30,14 +31,15 @@ const LONGEST: f64 = 86_400.0;
 pub(super) const DOC: Item = main_item(
     FUNCTION,
     "(upstreams: string | { string }, options: ProxyOptions?) -> Handler",
-    "Has another server answer, or one of several: `\"http://127.0.0.1:9000\"`, `\"https://app.example\"`, `\"unix:/run/app.sock\"`. \
+    "Has another server answer, or one of several: `\"http://127.0.0.1:9000\"`, `\"https://app.example\"`, `\"unix:/run/app.sock\"`, or \
+     `\"h2c://127.0.0.1:9000\"` for HTTP/2 without TLS. \
      Path and query are passed on as they come (`medusa.handler.rewrite` changes them), bodies both ways as fast as the other side \
-     takes them, WebSockets and other upgrades once the upstream has agreed. Upstreams are asked by HTTP/1.1, over connections that are \
-     kept. They are told of the client by `Forwarded`, `X-Forwarded-For`, `-Proto`, `-Host`, and `-User` if it has logged in, and \
-     `X-Request-Id`: what a client says of that itself is dropped, as are fields that belong to a connection, and trailers. One that \
+     takes them, WebSockets and other upgrades once the upstream has agreed. Upstreams are asked by HTTP/1.1 or HTTP/2 (`http`), over connections \
+     that are kept. They are told of the client by `Forwarded`, `X-Forwarded-For`, `-Proto`, `-Host`, and `-User` if it has logged in, and \
+     `X-Request-Id`: what a client says of that itself is dropped, as are fields that belong to a connection, behind a body, too. One that \
      cannot be reached, breaks off or answers what is no proper HTTP is answered 502, one that takes too long 504; the log says why. \
-     What has no body and may be carried out twice (GET, HEAD, PUT, DELETE) is sent once more if its connection ends before the \
-     first byte of an answer; nothing else ever is.",
+     What may be carried out twice (GET, HEAD, PUT, DELETE; with a body of at most 64 KiB) is sent once more if its connection ends \
+     before the first byte of an answer, and anything that no upstream has looked at; nothing else ever is.",
 );
 
 pub(super) const OPTIONS: Class = Class {
@@ -55,6 +57,13 @@ pub(super) const OPTIONS: Class = Class {
             "string?",
             "The `Host` that upstreams see: `\"client\"` (the default), the one that was asked for; `\"upstream\"`, that of the upstream's \
              URL; or any other.",
+        ),
+        main_item(
+            "http",
+            "string?",
+            "The version of HTTP that upstreams are asked by: `\"1.1\"`; `\"2\"`, without TLS by prior knowledge; or `\"auto\"` (the default), \
+             which is HTTP/2 for `h2c:` and where an `https:` upstream offers it (ALPN), else HTTP/1.1. Upgrades that an upstream does \
+             not take over HTTP/2 (a WebSocket by extended CONNECT) are asked for by HTTP/1.1.",
         ),
         main_item(
             "connect_timeout",
@@ -83,6 +92,13 @@ pub(super) const OPTIONS: Class = Class {
             "idle_connections",
             "number?",
             "Idle connections that each worker keeps to each upstream, at most 1024. Default 32; 0 for none.",
+        ),
+        main_item(
+            "ping",
+            "number?",
+            "With HTTP/2, the seconds of silence on a connection with requests under way after which the upstream is asked for a sign of \
+             life (PING); without one within as long again, 10 at most, the connection is given up. Default 30: servers of gRPC \
+             take more for a flood. 0 for never.",
         ),
         main_item(
             "fall",
@@ -219,11 +235,23 @@ fn options(lua: &Lua, given: Value) -> mlua::Result<ProxyOptions> {
             }
         },
     };
+    let http = match given.get::<String>("http", "a string")?.as_deref() {
+        None | Some("auto") => HttpVersion::Auto,
+        Some("1.1") => HttpVersion::Http1,
+        Some("2") => HttpVersion::Http2,
+        Some(other) => {
+            return Err(given.wrong("http", format_args!("\"1.1\", \"2\" or \"auto\", not {other:?}")));
+        }
+    };
     let connect_timeout = given.seconds("connect_timeout", 0.001..=LONGEST)?;
     let timeout = given.seconds("timeout", 0.001..=LONGEST)?;
     let idle_timeout = given.seconds("idle_timeout", 0.0..=LONGEST)?;
     let keep_alive = given.seconds("keep_alive", 0.0..=LONGEST)?;
     let idle_connections = given.whole("idle_connections", 0..=1024)?;
+    let ping = given.seconds("ping", 0.0..=LONGEST)?;
+    if ping.is_some_and(|ping| !ping.is_zero() && ping < Duration::from_millis(100)) {
+        return Err(given.wrong("ping", "0, or a number of seconds from 0.1"));
+    }
     let fall = given.whole("fall", 1..=1000)?;
     let retry_after = given.seconds("retry_after", 0.1..=LONGEST)?;
     let health =
@@ -236,11 +264,13 @@ fn options(lua: &Lua, given: Value) -> mlua::Result<ProxyOptions> {
     Ok(ProxyOptions {
         balance,
         host,
+        http,
         connect_timeout: connect_timeout.unwrap_or(defaults.connect_timeout),
         timeout: timeout.unwrap_or(defaults.timeout),
         idle_timeout: idle_timeout.unwrap_or(defaults.idle_timeout),
         keep_alive: keep_alive.unwrap_or(defaults.keep_alive),
         idle_connections: idle_connections.unwrap_or(defaults.idle_connections),
+        ping: ping.unwrap_or(defaults.ping),
         fall: fall.unwrap_or(defaults.fall),
         retry_after: retry_after.unwrap_or(defaults.retry_after),
         health,

@@ -1,9 +1,12 @@
 //! Other servers behind this one.
 
 mod broken;
+mod broken_http2;
+mod http2;
 mod others;
 mod passed;
 mod raw;
+mod raw_http2;
 mod repeated;
 mod several;
 mod tunnels;

@@ -94,8 +94,8 @@ fn node_closes_nothing_that_is_in_use() {
     assert_eq!((upstream(&server, "failures"), upstream(&server, "connections")), (0, 2));
 }
 
-#[test]
-fn nginx_stands_behind() {
+/// An nginx, whose listener has an option, with what is asked of [`answers_of_nginx`]; `/told` says this.
+pub(super) fn nginx(option: &str, told: &str) -> Nginx {
     let nginx = Nginx::start(|address| {
         format!(
             "master_process off;
@@ -103,18 +103,23 @@ fn nginx_stands_behind() {
             http {{
                 access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f;
                 uwsgi_temp_path u; scgi_temp_path s;
+                keepalive_requests 100;
                 server {{
-                    listen {address};
+                    listen {address} {option};
                     root .;
-                    location /told {{ return 200 '$http_x_forwarded_for $http_x_forwarded_proto $http_host'; }}
+                    location /told {{ return 200 '{told}'; }}
                 }}
             }}"
         )
     });
     nginx.folder().write("long.bin", vec![b'x'; 3_000_000]);
-    let (_site, server) = proxy(&format!("'http://{}'", nginx.address()), "");
+    nginx
+}
+
+/// What goes through from that nginx, over one connection.
+pub(super) fn answers_of_nginx(server: &Server, told: &str) {
     let mut client = server.connect();
-    assert_eq!(client.get("/told").text(), "127.0.0.1 http test");
+    assert_eq!(client.get("/told").text(), told);
     let long = client.get("/long.bin");
     assert_eq!(
         (long.status, long.body.len(), long.header("content-length")),
@@ -126,7 +131,14 @@ fn nginx_stands_behind() {
     assert_eq!(client.request("GET", "/long.bin", &[("If-None-Match", &tag)]).status, 304);
     assert_eq!(client.request("HEAD", "/long.bin", &[]).header("content-length"), Some("3000000"));
     assert_eq!(client.get("/none").status, 404);
-    assert_eq!(upstream(&server, "connections"), 1);
+    assert_eq!(upstream(server, "connections"), 1);
+}
+
+#[test]
+fn nginx_stands_behind() {
+    let nginx = nginx("", "$http_x_forwarded_for $http_x_forwarded_proto $http_host");
+    let (_site, server) = proxy(&format!("'http://{}'", nginx.address()), "");
+    answers_of_nginx(&server, "127.0.0.1 http test");
 }
 
 #[test]
@@ -153,13 +165,14 @@ fn upstreams_may_speak_tls() {
     ));
     let behind = start(&it.site);
     let port = behind.address().port();
-    let ca = format!("ca = '{}'", it.site.at("ca.pem").display());
+    // By HTTP/2, it answers for no other host.
+    let ca = format!("ca = '{}', host = 'localhost'", it.site.at("ca.pem").display());
     let trusted = |url: &str, options: &str| proxy(&format!("'https://{url}:{port}'"), options);
     for (host, options) in [
         ("localhost", ca.clone()),
         ("127.0.0.1", ca.clone()),
         ("127.0.0.1", format!("{ca}, server_name = 'localhost', health = {{ path = '/' }}")),
-        ("127.0.0.1", "insecure = true".to_owned()),
+        ("127.0.0.1", "insecure = true, host = 'localhost'".to_owned()),
     ] {
         let (_site, server) = trusted(host, &options);
         let mut client = server.connect();
@@ -177,7 +190,7 @@ fn upstreams_may_speak_tls() {
     ] {
         let (_site, server) = trusted("127.0.0.1", &options);
         assert_eq!(server.get("/").status, 502, "{options}");
-        let line = server.stderr().wait_for("could not connect");
+        let line = server.stderr().wait_for("the TLS handshake failed");
         assert!(line.contains(reason) || line.contains("certificate"), "{line}");
     }
     let another = Authority::new("Another");

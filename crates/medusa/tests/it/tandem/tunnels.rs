@@ -73,11 +73,9 @@ fn who_may_not_has_no_session() {
     assert_eq!(session.text(), "hello");
 }
 
-#[test]
-fn a_session_on_a_stream_of_http2_is_one_of_http1_behind() {
-    let (_upstream_site, behind) = echo();
-    let (_site, server) = proxy(&format!("'{}'", behind.url("")), "");
-    let mut http = Http2::connect(&server, &[]);
+/// A session over HTTP/2, which says this back, and one that the upstream does not want and is answered as it says.
+pub(super) fn session_on_a_stream(server: &Server) -> Http2 {
+    let mut http = Http2::connect(server, &[]);
     http.send(1, END_HEADERS, 1, &extended("websocket", "/", &[("sec-websocket-version", "13")]));
     assert_eq!(http.status(1), 200);
     http.send(DATA, 0, 1, &frame(FIN | TEXT, b"over HTTP/2"));
@@ -85,8 +83,64 @@ fn a_session_on_a_stream_of_http2_is_one_of_http1_behind() {
     // One that the upstream does not want is answered as it says.
     http.send(1, END_HEADERS, 3, &extended("websocket", "/", &[("sec-websocket-version", "8")]));
     assert_eq!(http.status(3), 426);
+    http
+}
+
+#[test]
+fn a_session_on_a_stream_of_http2_is_one_of_http1_behind() {
+    let (_upstream_site, behind) = echo();
+    let (_site, server) = proxy(&format!("'{}'", behind.url("")), "");
+    let mut http = session_on_a_stream(&server);
     http.get(5, "/");
     assert_eq!(http.status(5), 426);
+}
+
+/// The same over HTTP/2, whatever the session is of.
+#[test]
+fn who_may_not_has_no_session_on_a_stream_either() {
+    let ((_site_a, http1), (_site_b, http2)) = (echo(), echo());
+    let site = web(&format!(
+        "users = medusa.auth.users {{ alice = '{{SHA}}W6ph5Mm5Pz8GgiULbPgzG37mj9g=' }}
+        local inside = {{
+            proxy = medusa.handler.proxy('{}'),
+            multiplexed = medusa.handler.proxy('{}'),
+            ['function'] = function(req) return req:websocket(function(ws) for m in ws do ws:send(m) end end) end,
+            file = medusa.handler.script('socket.luau'),
+        }}
+        for name, handler in inside do web:mount('/' .. name, medusa.handler.auth(users, handler)) end",
+        http1.url(""),
+        http2.url("").replace("http:", "h2c:"),
+    ))
+    .file(
+        "socket.luau",
+        "return function(req) return req:websocket(function(ws) for m in ws do ws:send(m) end end) end",
+    );
+    let server = one_worker(&site);
+    let mut http = Http2::connect(&server, &[]);
+    let version = ("sec-websocket-version", "13");
+    let mut streams = (1..).step_by(2);
+    let mut stream = || streams.next().expect("there are more");
+    for path in ["/proxy", "/multiplexed", "/function", "/file"] {
+        let (refused, wrong, session) = (stream(), stream(), stream());
+        http.send(1, END_HEADERS, refused, &extended("websocket", path, &[version]));
+        assert_eq!(http.status(refused), 401, "{path}");
+        let login = ("authorization", "Basic YWxpY2U6d3Jvbmc=");
+        http.send(1, END_HEADERS, wrong, &extended("websocket", path, &[version, login]));
+        assert_eq!(http.status(wrong), 401, "{path}");
+        let login = ("authorization", "Basic YWxpY2U6cGFzc3dvcmQ=");
+        http.send(1, END_HEADERS, session, &extended("websocket", path, &[version, login]));
+        assert_eq!(http.status(session), 200, "{path}");
+        http.send(DATA, 0, session, &frame(FIN | TEXT, b"hello"));
+        let answer = loop {
+            let data = http.expect(DATA);
+            if data.stream == session {
+                break data.payload;
+            }
+        };
+        assert_eq!(answer, b"\x81\x05hello", "{path}");
+    }
+    let accepted = [&http1, &http2].map(|behind| behind.number("listener", "accepted"));
+    assert_eq!(accepted, [1, 1], "only who may came so far");
 }
 
 #[test]
