@@ -4,6 +4,7 @@
 //! again. One that is accepted belongs to a file of the server: its inode is not 0.
 
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::herd::Herd;
@@ -23,7 +24,7 @@ pub(super) fn wait(side: &Side, herd: &Herd, count: u32) -> Result {
     let deadline = Instant::now() + WITHIN;
     loop {
         let table = fs::read_to_string(TABLE).map_err(Error::io("read", TABLE))?;
-        let accepted = count_in(&table, side.address.port());
+        let accepted = count_in(&table, side.address);
         if accepted >= count as usize {
             return Ok(());
         }
@@ -36,16 +37,18 @@ pub(super) fn wait(side: &Side, herd: &Herd, count: u32) -> Result {
     }
 }
 
-/// The number of connections to this port of ours are established and accepted.
-fn count_in(table: &str, port: u16) -> usize {
-    let port = format!(":{port:04X}");
+/// The number of connections to this address of ours that are established and accepted.
+fn count_in(table: &str, address: SocketAddr) -> usize {
+    let IpAddr::V4(host) = address.ip() else { return 0 };
+    // As the machine has it in memory.
+    let address = format!("{:08X}:{:04X}", u32::from_ne_bytes(host.octets()), address.port());
     let accepted = |line: &&str| {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let (Some(local), Some(_remote), Some(state)) = (fields.next(), fields.next(), fields.next()) else {
             return false;
         };
         // Queues, timer, retransmits, user and timeout stand between the state and the inode.
-        local.ends_with(&port) && state == ESTABLISHED && fields.nth(5).is_some_and(|inode| inode != "0")
+        local == address && state == ESTABLISHED && fields.nth(5).is_some_and(|inode| inode != "0")
     };
     table.lines().filter(accepted).count()
 }
@@ -59,7 +62,7 @@ mod tests {
     fn a_connection_counts_when_it_is_accepted() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");
-        let count = || count_in(&fs::read_to_string(TABLE).expect("the table"), address.port());
+        let count = || count_in(&fs::read_to_string(TABLE).expect("the table"), address);
         let _client = TcpStream::connect(address).expect("connect");
         assert_eq!(count(), 0, "it still waits in the queue");
         let _server = listener.accept().expect("accept");
@@ -77,7 +80,8 @@ mod tests {
             line("1F91", "01", "77"),
             line("1F90", "08", "77"),
             line("1F90", "01", "0"),
+            line("1F90", "01", "78").replace("0100007F:1F90", "0200007F:1F90"),
         ];
-        assert_eq!(count_in(&table.join("\n"), 8080), 1);
+        assert_eq!(count_in(&table.join("\n"), SocketAddr::from(([127, 0, 0, 1], 8080))), 1);
     }
 }
