@@ -49,7 +49,8 @@ impl Default for DavOptions {
 /// The handler: a directory that can be mounted by WebDAV.
 #[derive(Debug)]
 pub struct Dav {
-    place: Arc<Place>,
+    /// As it was found last.
+    place: Mutex<Arc<Place>>,
     put: Put,
     files: Files,
     /// For directories: their lists do not have names that are not taken.
@@ -83,7 +84,8 @@ impl Dav {
         let store = Arc::new(store);
         let put = Put::new(Arc::clone(&store), options.clone());
         let rules = NameRules { dotfiles, litter };
-        Ok(Self { place: Place::of(store), put, files, lists, rules, options, changed: AtomicU64::new(0) })
+        let place = Mutex::new(Arc::new(Place::of(store)));
+        Ok(Self { place, put, files, lists, rules, options, changed: AtomicU64::new(0) })
     }
 
     async fn answer(&self, request: Request) -> Result<Response, HandlerError> {
@@ -104,6 +106,15 @@ impl Dav {
         Ok(response)
     }
 
+    /// The directory that is there now. Where there is none, that is told by whatever looks for something in it.
+    async fn place_now(&self) -> Result<Arc<Place>, DavError> {
+        let place = Arc::clone(&self.place.lock());
+        let known = Arc::clone(&place);
+        let now = on_pool(move || known.now()).await?.unwrap_or(place);
+        *self.place.lock() = Arc::clone(&now);
+        Ok(now)
+    }
+
     async fn dispatch(&self, request: Request) -> Result<Response, DavError> {
         let Request { head, mut body } = request;
         if head.method == Method::OPTIONS {
@@ -113,7 +124,11 @@ impl Dav {
             return Ok(response);
         }
         let method = head.method.clone();
-        let asking = Asking::new(Arc::clone(&head), &self.place, self.rules, &self.options.store)?;
+        let place = match method.as_str() {
+            "GET" | "HEAD" => Arc::clone(&self.place.lock()),
+            _ => self.place_now().await?,
+        };
+        let asking = Asking::new(Arc::clone(&head), &place, self.rules, &self.options.store)?;
         let Some(asking) = asking.map(Arc::new) else {
             return Err(match method.as_str() {
                 "GET" | "HEAD" | "PROPFIND" => {
@@ -198,7 +213,7 @@ impl Handler for Dav {
     }
 
     fn status(&self) -> Status {
-        let locks = self.place.locks.try_lock().map(|locks| locks.len() as u64);
+        let locks = self.place.lock().locks.try_lock().map(|locks| locks.len() as u64);
         let status = Status { kind: "handler.dav", ..self.put.status() };
         status.counter("changed", self.changed.load(Relaxed)).maybe_gauge("locks", locks)
     }

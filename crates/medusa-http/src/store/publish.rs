@@ -122,9 +122,19 @@ impl Store {
         self.root.path()
     }
 
-    /// What tells it from others: of all stores of one directory it is the same.
+    /// What tells the directory that was opened from others: of all stores of one directory it is the same.
     pub fn identity(&self) -> StoreId {
         self.identity
+    }
+
+    /// What tells the directory that is at the path now from others. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it cannot be looked at.
+    pub fn identity_now(&self) -> Result<StoreId, StoreError> {
+        let found = fstat(self.root.to_change()?.to_change(b"")?)?;
+        Ok(StoreId { device: found.st_dev, inode: found.st_ino })
     }
 
     /// The directory for what is kept beside published files, of which nothing is served. It is made where it is missing. Blocks.

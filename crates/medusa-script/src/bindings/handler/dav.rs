@@ -64,7 +64,8 @@ pub(super) fn dav(lua: &Lua, (root, options): (Value, Value)) -> mlua::Result<Ha
     };
     given.finish()?;
     let (root, real) = put::directory(lua, FUNCTION, &context, &root)?;
-    let key = format!("dav\0{}\0{options:?}", real.display());
+    // Both names: what is written is looked up anew each time, and may lead elsewhere then.
+    let key = format!("dav\0{}\0{}\0{options:?}", root.display(), real.display());
     let made = context.interner(lua).handler(key, || {
         let dav = Dav::new(Store::open(&root)?, options)?;
         Ok::<_, FilesError>(Arc::new(dav) as Arc<dyn Handler>)

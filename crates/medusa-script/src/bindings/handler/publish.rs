@@ -64,7 +64,8 @@ pub(super) fn publish(lua: &Lua, (root, options): (Value, Value)) -> mlua::Resul
         ));
     }
     let (root, real) = put::directory(lua, FUNCTION, &MainContext::of(lua)?, &root)?;
-    let key = format!("publish\0{}\0{options:?}", real.display());
+    // Both names: what is written is looked up anew each time, and may lead elsewhere then.
+    let key = format!("publish\0{}\0{}\0{options:?}", root.display(), real.display());
     let made = MainContext::of(lua)?.interner(lua).handler(key, || {
         Store::open(&root).map(|store| Arc::new(Publish::new(Arc::new(store), options)) as Arc<dyn Handler>)
     });

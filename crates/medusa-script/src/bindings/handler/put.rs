@@ -78,7 +78,8 @@ pub(super) fn put(lua: &Lua, (root, options): (Value, Value)) -> mlua::Result<Ha
     let options = read(&mut given)?;
     given.finish()?;
     let (root, real) = directory(lua, FUNCTION, &context, &root)?;
-    let key = format!("put\0{}\0{options:?}", real.display());
+    // Both names: what is written is looked up anew each time, and may lead elsewhere then.
+    let key = format!("put\0{}\0{}\0{options:?}", root.display(), real.display());
     let made = context.interner(lua).handler(key, || {
         Store::open(&root).map(|store| Arc::new(Put::new(Arc::new(store), options)) as Arc<dyn Handler>)
     });

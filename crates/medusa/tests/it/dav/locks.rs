@@ -1,12 +1,14 @@
 //! LOCK and UNLOCK of files (RFC 4918 §6, §7, §9.10, §9.11, §10.4).
 
+use std::fs;
+
 use medusa_testkit::{Response, memory, wait};
 
 use super::{
     EXCLUSIVE, Element, OURS, active_locks, ask, by, condition, credentials, destination, lock, lock_by,
     lock_token, of_users, open, set, shared, shared_names, status,
 };
-use crate::support::start;
+use crate::support::{start, web};
 
 /// What an answer to LOCK says of its lock.
 #[track_caller]
@@ -242,6 +244,58 @@ fn a_reload_keeps_locks() {
     assert_eq!(status(&mut client, "PUT /dav/page.txt", &[], "x"), 423);
     assert_eq!(status(&mut server.connect(), "PUT /dav/page.txt", &[&by(&token)], "x"), 204);
     assert_eq!(status(&mut client, "UNLOCK /dav/page.txt", &[&lock_token(&token)], ""), 204);
+}
+
+/// What is changed is what is read: the directory that has the name now, and its locks.
+#[test]
+fn a_directory_is_the_one_that_has_the_name() {
+    let site = open("");
+    let server = start(&site);
+    let mut client = server.connect();
+    assert_eq!(status(&mut client, "PUT /dav/page.txt", &[], "the second page"), 204);
+    fs::rename(site.at("shared"), site.at("renamed")).expect("renamed");
+    site.write("shared/page.txt", "the page of others");
+    site.write("shared/others.txt", "kept");
+    site.write("site.luau", site.read("site.luau").replace("'shared'", "'renamed'"));
+    server.reload();
+    let seen = ask(&mut client, "PROPFIND /dav/", &["Depth: 1"], "").text();
+    assert!(!seen.contains("others.txt"), "{seen}");
+    assert_eq!(status(&mut client, "DELETE /dav/page.txt", &[], ""), 204);
+    assert_eq!(status(&mut client, "DELETE /dav/others.txt", &[], ""), 404);
+    assert_eq!(
+        (site.read("shared/page.txt"), site.read("shared/others.txt")),
+        ("the page of others".into(), "kept".into())
+    );
+    assert!(!site.at("renamed/page.txt").exists());
+    // One that is put in its place is another, and a lock of it is one by whatever mount.
+    fs::rename(site.at("renamed"), site.at("old")).expect("renamed");
+    site.write("renamed/page.txt", "new");
+    server.eval("web:mount('/too/', medusa.handler.dav('renamed', { litter = false }))");
+    let token = lock(&mut client, "/dav/page.txt", &["Depth: 0"]);
+    assert_eq!(status(&mut client, "PUT /too/page.txt", &[], "x"), 423);
+    assert_eq!(status(&mut client, "PUT /too/page.txt", &[&by(&token)], "x"), 204);
+}
+
+/// A name that leads elsewhere by and by leads there for who publishes, too.
+#[test]
+fn a_link_to_a_directory_leads_where_it_leads_now() {
+    for handler in ["dav", "put"] {
+        let site = web(&format!(
+            "for _, name in {{ 'cur', 'v1' }} do web:mount(`/{{name}}/`, medusa.handler.{handler}(name)) end"
+        ))
+        .file("v1/page.txt", "1")
+        .file("v2/page.txt", "2");
+        std::os::unix::fs::symlink("v1", site.at("cur")).expect("a link");
+        let server = start(&site);
+        fs::remove_file(site.at("cur")).expect("removed");
+        std::os::unix::fs::symlink("v2", site.at("cur")).expect("a link");
+        let mut client = server.connect();
+        assert_eq!(status(&mut client, "PUT /v1/page.txt", &[], "one"), 204, "{handler}");
+        assert_eq!(status(&mut client, "PUT /cur/page.txt", &[], "two"), 204, "{handler}");
+        assert_eq!((site.read("v1/page.txt"), site.read("v2/page.txt")), ("one".into(), "two".into()));
+        assert_eq!(status(&mut client, "DELETE /v1/page.txt", &[], ""), 204, "{handler}");
+        assert!(site.at("v2/page.txt").exists() && !site.at("v1/page.txt").exists(), "{handler}");
+    }
 }
 
 /// A directory in two mounts has one set of locks.
