@@ -202,6 +202,7 @@ impl Known {
         let alice = clients.client("Alice");
         install(&it.site, "alice-", &alice);
         install(&it.site, "bob-", &clients.client("Bob"));
+        install(&it.site, "spaced-", &clients.client(" Alice "));
         install(&it.site, "mallory-", &it.authority.client("Alice"));
         Self { it, alice }
     }
@@ -242,6 +243,11 @@ fn a_client_is_known_by_its_certificate() {
         assert_eq!(ask("alice", "/subject").as_deref(), Some("CN=Alice nil 200"));
         assert!(ask("alice", "/fingerprint").is_some_and(|answer| answer.len() == 64 + " nil 200".len()));
         assert_eq!(status(ask("alice", "/email")).as_deref(), Some("403"), "it has none");
+        assert_eq!(
+            status(ask("spaced", "/")).as_deref(),
+            Some("403"),
+            "other servers would take it for Alice"
+        );
         assert_eq!(ask("mallory", "/"), None, "of another authority");
         assert_eq!(status(known.ask(&server, None, "/", &[version])).as_deref(), Some("403"));
         assert_eq!(known.ask(&server, None, "/open", &[version]).as_deref(), Some("nil false 200"));
