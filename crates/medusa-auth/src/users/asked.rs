@@ -96,7 +96,8 @@ impl Users {
     ///
     /// # Errors
     ///
-    /// Whoever was asked could not tell; then nothing is known, and nothing counted. A name that nobody can have is nobody's.
+    /// Whoever was asked could not tell; then nothing is known, and nothing counted. A name that nobody can have is nobody's, whether
+    /// it was told or came with a password, of which nobody is asked then.
     pub async fn verify_asking<E>(
         &self,
         client: Scope,
@@ -145,7 +146,9 @@ impl Users {
             return Ok(Verdict::TooMany(wait));
         }
         let Some(_place) = Place::of(client) else { return Ok(Verdict::Busy(WAIT)) };
-        let name = ask.await?.filter(|name| check_name(name).is_ok());
+        // Of a name that nobody can have, a function might still say that it is right as it is.
+        let is_nobody = asked.secrets == Secrets::Passwords && check_name(user).is_err();
+        let name = if is_nobody { None } else { ask.await?.filter(|name| check_name(name).is_ok()) };
         let verdict = name.map_or(Verdict::Wrong, |name| Verdict::Right(name.into()));
         let now = Instant::now();
         if verdict == Verdict::Wrong {
@@ -235,6 +238,7 @@ mod tests {
         for nobody in ["", "a:b", "a\nb"] {
             assert_eq!(verify(212, nobody, Ok(Some(nobody.into()))).await, Ok(Verdict::Wrong), "{nobody:?}");
         }
+        assert_eq!(verify(212, "ada", Ok(Some(" ada".into()))).await, Ok(Verdict::Wrong));
         let anew = Users::asked(Secrets::Passwords, Duration::ZERO, None);
         for told in [Some("Ada".to_owned()), None] {
             let expected = told.clone().map_or(Verdict::Wrong, |_| Verdict::Right("Ada".into()));
@@ -243,6 +247,23 @@ mod tests {
         }
         let shown = format!("{users:?} {}", users.status());
         assert!(!shown.contains("hidden") && shown.contains("remembered"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn of_a_name_that_nobody_can_have_nobody_is_asked() {
+        let users = Users::asked(Secrets::Passwords, MINUTE, None);
+        let long = "a".repeat(256);
+        let verify = async |user: &str, secret: &str, told: Told| {
+            users.verify_asking(client(217), user, &secret.into(), ready(told)).await
+        };
+        for user in ["", " sp", "sp ", "a:b", "a\nb", &*long] {
+            assert_eq!(verify(user, "x", Err("asked")).await, Ok(Verdict::Wrong), "{user:?}");
+        }
+        for guess in 6..HASHED {
+            assert_eq!(verify("", &format!("{guess}"), Err("asked")).await, Ok(Verdict::Wrong), "{guess}");
+        }
+        let more = verify("ada", "x", Ok(Some("ada".into()))).await;
+        assert!(matches!(more, Ok(Verdict::TooMany(_))), "they count: {more:?}");
     }
 
     #[tokio::test]

@@ -56,6 +56,9 @@ fn a_function_knows_users_and_is_asked_once_a_while() {
     assert_eq!(asked.header("www-authenticate"), Some("Basic realm=\"Members only\", charset=\"UTF-8\""));
     assert_eq!(server.eval("return asked"), "5");
     assert_eq!([(); 2].map(|()| ask(&server, "/forgetful", &ada).text()), ["ada nil 6", "ada nil 7"]);
+    for nobody in ["", " sp", "sp "] {
+        assert_eq!(ask(&server, "/forgetful", &basic(nobody, "pw")).status, 401, "{nobody:?}");
+    }
     assert_eq!(ask(&server, "/token", "Bearer t0ken").text(), "ci nil 7");
     let wrong = ask(&server, "/token", "Bearer other");
     assert_eq!(
@@ -73,6 +76,7 @@ fn a_function_knows_users_and_is_asked_once_a_while() {
     assert_eq!(ask(&server, "/", &ada).text(), "ada nil 1", "another function may know others");
     let stderr = server.stderr().text();
     assert!(!stderr.contains("secret") && !stderr.contains("t0ken"), "{stderr}");
+    assert!(!stderr.contains("the function of medusa.auth"), "it was not asked about nobody: {stderr}");
 }
 
 #[test]
