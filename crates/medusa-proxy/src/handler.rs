@@ -28,7 +28,7 @@ use crate::fields;
 use crate::health;
 use crate::http2::{self, UpstreamStream};
 use crate::multiplex::{self, Opened, StreamNeeds};
-use crate::options::{HostField, ProxyOptions};
+use crate::options::{HostField, HttpVersion, ProxyOptions};
 use crate::pool;
 use crate::repeat::{Attempt, Repeat, is_repeatable};
 use crate::sent::{BodySource, SentRequest};
@@ -157,6 +157,8 @@ struct ProxiedRequest<'p> {
     /// It was to be sent again, since when: not over a connection that was there before.
     again: Option<(Repeat, Instant)>,
     tried: UpstreamSet,
+    /// It goes by HTTP/1.1, for the protocol that it asks for, to an upstream that others are sent to by HTTP/2.
+    is_aside: bool,
 }
 
 /// What came of asking an upstream.
@@ -172,7 +174,8 @@ impl<'p> ProxiedRequest<'p> {
         let asked = Asked::of(&head, !body.is_empty());
         let sent = Rc::new(BodySource::new(body));
         let is_repeatable = is_repeatable(&head.method, sent.length(), asked.is_any());
-        Self { shared, head, sent, asked, is_repeatable, again: None, tried: UpstreamSet::default() }
+        let (again, tried) = (None, UpstreamSet::default());
+        Self { shared, head, sent, asked, is_repeatable, again, tried, is_aside: false }
     }
 
     async fn answer(mut self) -> Result<Response, HandlerError> {
@@ -189,7 +192,7 @@ impl<'p> ProxiedRequest<'p> {
                 Outcome::Again(repeat, error) => {
                     let is_second = self.again.replace((repeat, Instant::now())).is_some();
                     if repeat == Repeat::Elsewhere || is_second {
-                        upstream.failed(&shared.options, health::now(), &error.fault);
+                        self.count_failure(upstream, &error.fault);
                         self.tried.add(at);
                     }
                     failed = Some(error);
@@ -211,7 +214,7 @@ impl<'p> ProxiedRequest<'p> {
     }
 
     /// A connection or a stream for it.
-    async fn carrier(&self, upstream: &Arc<Upstream>) -> Result<Carrier, Fault> {
+    async fn carrier(&mut self, upstream: &Arc<Upstream>) -> Result<Carrier, Fault> {
         let Shared { options, names, .. } = &**self.shared;
         let names = names.as_ref();
         let opened_after = match self.again {
@@ -221,21 +224,24 @@ impl<'p> ProxiedRequest<'p> {
         let needs = StreamNeeds { opened_after, young: !self.is_repeatable };
         let fits = |stream: &UpstreamStream| !self.asked.is_any() || stream.takes_websockets();
         let mut only_http1 = !upstream.may_speak_http2() || self.asked.needs_http1();
+        self.is_aside = only_http1 && upstream.may_speak_http2();
         if !only_http1 && let Some(stream) = multiplex::take(upstream, needs) {
             if fits(&stream) {
                 return Ok(Carrier::Stream(stream));
             }
             only_http1 = true;
+            self.is_aside = true;
         }
         let idle = if self.again.is_some() { None } else { pool::take(upstream, !self.is_repeatable) };
         if let Some(idle) = idle {
+            self.is_aside |= upstream.version == HttpVersion::Http2;
             return Ok(Carrier::Connection(idle));
         }
         let mut io = None;
         if !only_http1 {
             match multiplex::open(upstream, names, options, needs).await? {
                 Opened::Stream(stream) if fits(&stream) => return Ok(Carrier::Stream(stream)),
-                Opened::Stream(_) => {}
+                Opened::Stream(_) => self.is_aside = true,
                 Opened::Http1(opened) => io = Some(opened),
             }
         }
@@ -248,6 +254,16 @@ impl<'p> ProxiedRequest<'p> {
         connection.map(Carrier::Connection).map_err(|broken| Fault::Ended(Cause::innermost(&broken)))
     }
 
+    /// Counts that an upstream has failed, and not against its health where it may speak HTTP/2 alone: anybody could take it down by
+    /// asking for what it does not do.
+    fn count_failure(&self, upstream: &Upstream, fault: &Fault) {
+        if self.is_aside {
+            upstream.failed_aside();
+        } else {
+            upstream.failed(&self.shared.options, health::now(), fault);
+        }
+    }
+
     /// Asks one of them.
     async fn try_at(&mut self, upstream: &Arc<Upstream>) -> Result<Outcome, HandlerError> {
         let options = &self.shared.options;
@@ -258,7 +274,7 @@ impl<'p> ProxiedRequest<'p> {
             Err(fault @ Fault::Descriptors) => return Err(error(fault).into()),
             // Whoever answers there is not who was meant, and somebody should hear of it.
             Err(fault @ Fault::Tls(_)) => {
-                upstream.failed(options, health::now(), &fault);
+                self.count_failure(upstream, &fault);
                 return Err(error(fault).into());
             }
             // Nothing was sent.
@@ -305,7 +321,7 @@ impl<'p> ProxiedRequest<'p> {
                         self.is_repeatable = false;
                         if !self.shared.may_repeat() {
                             let fault = Fault::RepeatBudget(failure.cause);
-                            upstream.failed(options, health::now(), &fault);
+                            self.count_failure(upstream, &fault);
                             return Err(error(fault).into());
                         }
                         upstream.state().counts.repeated.fetch_add(1, Relaxed);
@@ -320,7 +336,7 @@ impl<'p> ProxiedRequest<'p> {
                 Ok(Outcome::Answer(response))
             }
             Err(fault) => {
-                upstream.failed(options, health::now(), &fault);
+                self.count_failure(upstream, &fault);
                 Err(error(fault).into())
             }
         }

@@ -317,6 +317,11 @@ impl Upstream {
         }
     }
 
+    /// It has not answered a request that says nothing of its health.
+    pub(crate) fn failed_aside(&self) {
+        self.state().counts.failures.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn status(&self) -> Status {
         let state = self.state();
         let UpstreamCounts { active, idle, requests, failures, repeated, connections } = &state.counts;

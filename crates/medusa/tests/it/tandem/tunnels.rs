@@ -7,6 +7,7 @@ use medusa_testkit::websocket::{FIN, TEXT, frame};
 use medusa_testkit::{Client, Server, Site, WebSocket, wait};
 
 use super::raw::{Raw, Then, field};
+use super::raw_http2::RawHttp2;
 use super::{one_worker, proxy, upstream};
 use crate::support::{start, web};
 use crate::websocket::extended;
@@ -164,6 +165,31 @@ fn bytes_go_through_only_behind_the_101_that_was_asked_for() {
     let heads = raw.heads();
     assert_eq!(field(&heads[0], "upgrade"), Some("Chat/1, other"));
     assert_eq!(field(&heads[0], "connection"), Some("upgrade"));
+}
+
+#[test]
+fn who_speaks_http2_alone_is_well_whatever_upgrades_are_asked_for() {
+    let [a, b] = [(); 2].map(|()| RawHttp2::start(|asked| asked.answer("well")));
+    let upstreams = format!("{{ '{}', '{}' }}", a.url(), b.url());
+    let (_site, server) = proxy(&upstreams, "fall = 1, retry_after = 80000");
+    let websocket = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let other = [("Connection", "Upgrade"), ("Upgrade", "chat")];
+    for _ in 0..4 {
+        for asked in [&websocket[..], &other[..]] {
+            assert_eq!(server.connect().request("GET", "/", asked).status, 502);
+        }
+        assert_eq!(server.get("/").text(), "well");
+    }
+    server.stderr().wait_for("status=502");
+    let known = server.documents("upstream");
+    assert!(known.iter().all(|one| one["state"] == "up"), "{known:?}");
+    assert!(known.iter().any(|one| one["failures"].as_u64() > Some(0)), "{known:?}");
+    assert!(!server.stderr().text().contains("is taken for down"));
 }
 
 #[test]
