@@ -53,7 +53,8 @@ pub(crate) const DOCS: &[Item] = &[
          `{ alice = \"$argon2id$v=19$m=19456,t=2,p=1$...\" }`. Or a function that knows them, or the name of a file that returns one, which every worker loads, as with \
          `medusa.handler.script`: it returns true if the password is that user's, or the name that handlers and logs are to see, \
          and nil or false if not. It may wait, for another server or a database. If it fails or is stopped, the request is answered 500 or 503, and nobody is let in. What it said is remembered for \
-         a minute for that client; wrong passwords count as those of other users do, and of one network 16 are asked about at a time, 64 in all.",
+         a minute for that client, name and password, whatever else is asked for with them: it must not depend on `req` unless `remember` is 0. A name that no user can have \
+         (empty, or with white space around it) is nobody's, and it is not asked. Wrong passwords count as those of other users do, and of one network 16 are asked about at a time, 64 in all.",
     ),
     main_item(
         TOKENS,
@@ -71,7 +72,8 @@ pub(crate) const DOCS: &[Item] = &[
         LOG_OUT,
         "(user: string) -> ()",
         "Ends all sessions of `medusa.handler.login` that this user has begun until now, on all workers at once, and returns when that is \
-         kept for the next start. Requests and WebSockets that are under way go on.",
+         kept for the next start. They are found by the name: those of users with the same name in any other set of users end as well. It does not tell whether there were \
+         any, or such a user. Requests, WebSockets and streams that are under way go on, and whoever comes with a password (`medusa.handler.auth`) is let in as before.",
     ),
     main_item(
         LOG_OUT_ALL,
@@ -106,7 +108,8 @@ pub(crate) const ASKED_OPTIONS: Class = Class {
     fields: &[main_item(
         "remember",
         "number?",
-        "The time for which what the function said is remembered, in seconds, up to an hour; 0 asks it at every request. Default 60.",
+        "The time for which what the function said is remembered, in seconds, up to an hour; 0 asks it at every request. Default 60. \
+         It is remembered for a client, name and password (or token), not for a path: a function that looks at `req` needs 0.",
     )],
     methods: &[],
 };

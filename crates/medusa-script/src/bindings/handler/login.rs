@@ -32,7 +32,8 @@ pub(super) const DOC: Item = main_item(
      asked for; a program, a script of a page, or a WebSocket gets a plain 401 (in JSON for who accepts that). Who has, keeps a signed \
      cookie (`HttpOnly`, `SameSite=Lax`; over TLS `Secure`, with `__Host-` before its name), and the handler sees who it is in \
      `req.user`, and not the cookie. Below the mount, whose path must end in a slash, `.login` has the form, `.logout` ends the \
-     session, and `.logout-everywhere` all of that user's: by POST, and a GET of `.logout` shows the buttons. All three take nothing \
+     session, and `.logout-everywhere` all of that user's, and of who has the same name in other sets of users: by POST, and a GET of `.logout` shows the buttons. \
+     After more than 16 logouts of one user, sessions that began before all of those end as well. All three take nothing \
      from pages of other sites. Sessions go on over reloads and restarts; a new password or the removal of the user ends them, and \
      `medusa.auth.log_out` does. Wrong passwords are counted as those of `medusa.handler.auth` are. What is answered is `private, \
      no-cache` unless the handler says something else.",
@@ -62,7 +63,9 @@ pub(super) const OPTIONS: Class = Class {
             "cookie",
             "string?",
             "The cookie's name. Mounts of the same users with the same name share a login; those of other users on the same host need \
-             another, or logging in at one would log out of the other. Default `\"login\"`.",
+             another, or logging in at one would log out of the other. Browsers send it to every mount of the host, and only what is behind a \
+             `login` with this name does not see it: have a proxy or script that is not trusted behind one, too, or on a host of its own. Default \
+             `\"login\"`.",
         ),
         main_item(
             "page",
