@@ -421,6 +421,17 @@ async fn what_cannot_be_removed_is_told_and_stays() {
 }
 
 #[tokio::test]
+async fn of_two_names_of_one_file_a_move_leaves_one() {
+    let site = Mounted::new();
+    let root = site.root.path();
+    std::fs::write(root.join("a"), "content").expect("made");
+    std::fs::hard_link(root.join("a"), root.join("b")).expect("made");
+    assert_eq!(site.status("MOVE", "/dav/a", &[("destination", "/dav/b")], "").await, 204);
+    assert!(!root.join("a").exists());
+    assert_eq!((site.read("b"), site.versions("b")), ("content".to_owned(), 0), "nothing was replaced");
+}
+
+#[tokio::test]
 async fn names_that_are_not_taken_lead_nowhere() {
     let outside = TempDir::new().expect("made");
     std::fs::write(outside.path().join("secret"), "secret").expect("made");

@@ -11,7 +11,7 @@ use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors::OpenFile;
 use rustix::fs::{
     AtFlags, Dir, FileType, RenameFlags, Stat, StatxFlags, fstatvfs, fsync, mkdirat, renameat, renameat_with,
-    statat, statx,
+    statat, statx, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -279,16 +279,22 @@ impl Store {
             opened => opened?,
         };
         let _alone = lock_both((&old, old_name), (&new, new_name))?;
-        let is_directory = match look(&old, old_name) {
-            Err(StoreError::Directory) => true,
-            found => found?.map(|_file| false).ok_or(StoreError::Missing)?,
+        let file = match look(&old, old_name) {
+            Err(StoreError::Directory) => None,
+            found => Some(found?.ok_or(StoreError::Missing)?.stat),
         };
+        let is_directory = file.is_none();
         if is_directory && self.root.holds_own(from.path()) {
             return Err(StoreError::Own);
         }
         let there = if replaces { look(&new, new_name)? } else { None };
         let went = match there {
             Some(_) if is_directory => return Err(StoreError::NotEmpty),
+            // Of two names of one file rename(2) takes none away.
+            Some(ref current) if file.is_some_and(|file| are_links(&file, &current.stat)) => {
+                unlinkat(&old, old_name, AtFlags::empty())?;
+                Some((current.stat, None))
+            }
             Some(ref current) => {
                 let keeps = options.versions > 0 && current.stat.st_size > 0;
                 let kept = keeps.then(|| self.keep_replaced(&root, to, &new)).transpose()?;
@@ -332,6 +338,12 @@ impl Store {
             }
         }
     }
+}
+
+/// Whether these are two names of one file.
+fn are_links(one: &Stat, other: &Stat) -> bool {
+    // With one link they are one name, where the file system takes `a` and `A` for the same.
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino) && one.st_nlink > 1
 }
 
 fn entry(root: &RootDirectory, path: &PagePath) -> Result<Option<Entry>, StoreError> {
