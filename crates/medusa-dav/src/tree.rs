@@ -206,13 +206,15 @@ fn is_there(asking: &Asking, path: &str) -> bool {
 struct TreeWork<'a> {
     asking: &'a Asking,
     seen: usize,
+    /// Whether something is done already.
+    has_changed: bool,
     /// What could not be done: where, whether there is a directory, and why.
     failures: Vec<(PagePath, StoreError)>,
 }
 
 impl<'a> TreeWork<'a> {
     fn new(asking: &'a Asking) -> Self {
-        Self { asking, seen: 0, failures: Vec::new() }
+        Self { asking, seen: 0, has_changed: false, failures: Vec::new() }
     }
 
     /// Counts one more; whether that is too many, or too deep.
@@ -241,22 +243,32 @@ impl<'a> TreeWork<'a> {
                     Ok(inside) => inside,
                     Err(error) => return self.fails(path, error),
                 };
-            let mut is_empty = true;
+            let (mut is_empty, mut has_others) = (true, false);
             for one in inside {
                 is_empty &= match one {
                     Some((inner, is_directory)) if self.asking.shows(&inner) => {
                         self.remove(&inner, is_directory, depth + 1)
                     }
                     // What has a name that is not taken is not this client's to remove.
-                    _ => self.fails(path, StoreError::NotEmpty),
+                    _ => {
+                        has_others = true;
+                        false
+                    }
                 };
+            }
+            if has_others {
+                return self.fails(path, StoreError::NotEmpty);
             }
             if !is_empty {
                 return false;
             }
         }
         match store.remove(path, &self.asking.options(path), &|_| Ok(())) {
-            Ok(()) | Err(StoreError::Missing) => true,
+            Ok(()) => {
+                self.has_changed = true;
+                true
+            }
+            Err(StoreError::Missing) => true,
             Err(error) => self.fails(path, error),
         }
     }
@@ -303,8 +315,8 @@ impl<'a> TreeWork<'a> {
     fn finish(mut self, path: &PagePath) -> Result<(), DavError> {
         match self.failures.as_slice() {
             [] => Ok(()),
-            // If it is the thing itself, that is the answer (RFC 4918 §9.6.1).
-            [(failed, _)] if failed.path() == path.path() => match self.failures.pop() {
+            // If it is the thing itself, and nothing is done, that is the answer (RFC 4918 §9.6.1).
+            [(failed, _)] if !self.has_changed && failed.path() == path.path() => match self.failures.pop() {
                 Some((_, error)) => Err(error.into()),
                 None => Ok(()),
             },

@@ -411,6 +411,11 @@ async fn what_cannot_be_removed_is_told_and_stays() {
     assert!(!root.join("a/one").exists() && root.join("a/b/link").is_symlink());
     assert_eq!(site.status("DELETE", "/dav/c/", &[], "").await, 409, "what has a hidden name stays");
     assert!(root.join("c/.git").exists());
+    std::fs::write(root.join("c/one"), "one").expect("made");
+    let told = site.ask("DELETE", "/dav/c/", &[], "").await;
+    assert_eq!(told.status, 207, "something is gone");
+    assert!(told.text.contains("<D:href>/dav/c/</D:href><D:status>HTTP/1.1 409"), "{told:?}");
+    assert!(!root.join("c/one").exists() && root.join("c/.git").exists());
     assert_eq!(site.status("MOVE", "/dav/a/b/link", &[("destination", "/dav/secret")], "").await, 404);
     for (method, path) in [("DELETE", "/dav/fifo"), ("GET", "/dav/fifo"), ("PROPFIND", "/dav/fifo")] {
         assert_eq!(site.status(method, path, &[("depth", "0")], "").await, 404, "{method}");
