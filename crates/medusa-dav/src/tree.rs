@@ -2,7 +2,7 @@
 //! ([RFC 4918 §9.3](https://www.rfc-editor.org/rfc/rfc4918#section-9.3), §9.6, §9.8, §9.9).
 //!
 //! What is changed of a directory is changed file by file, each as a whole; of what could not be done, the answer tells (207). A move of a
-//! directory is one step.
+//! directory is one step. Before anything is removed for something else, all is asked that may refuse.
 
 use std::sync::Arc;
 
@@ -86,8 +86,17 @@ pub(crate) async fn copy(asking: Arc<Asking>) -> Result<Response, DavError> {
 fn copy_all(asking: &Asking, to: &PagePath, overwrites: bool, is_deep: bool) -> Result<Answer, DavError> {
     let Moving { entry, there, .. } = &begin(asking, to, overwrites)?;
     let (from, to) = (asking.path.as_directory(false), to.as_directory(false));
-    make_way(asking, &to, entry, there.as_ref())?;
     let mut copying = TreeWork::new(asking);
+    if let Some(there) = in_the_way(entry, there.as_ref()) {
+        let goes = check_removal(asking, &to, there.is_directory())?;
+        let mut trial = TreeWork::trial(asking);
+        trial.copy(&from, &to, entry.is_directory(), is_deep, 0);
+        let wanted = trial.bytes;
+        trial.finish(&to)?;
+        asking.place.store.check_room(wanted, goes, &asking.options(&to))?;
+        make_way(asking, &to, there.is_directory())?;
+        copying.has_changed = true;
+    }
     copying.copy(&from, &to, entry.is_directory(), is_deep, 0);
     let properties = &asking.place.properties;
     properties.copy(from.path(), to.path(), is_deep)?;
@@ -117,19 +126,34 @@ fn rename_all(
     }
     let _changing = asking.free(&asking.path, ALL)?;
     let (from, to) = (asking.path.as_directory(false), to.as_directory(false));
-    make_way(asking, &to, entry, there.as_ref())?;
+    if let Some(there) = in_the_way(entry, there.as_ref()) {
+        asking.place.store.check_move(&from.as_directory(entry.is_directory()), &to)?;
+        check_removal(asking, &to, there.is_directory())?;
+        make_way(asking, &to, there.is_directory())?;
+    }
     asking.place.store.rename(&from, &to, &asking.options(&to), true)?;
     asking.place.locks.lock().forget(from.path());
     asking.place.properties.rename(from.path(), to.path())?;
     Ok(done(there.is_none()))
 }
 
-/// Removes what is where something is to go, but for a file that is replaced by one.
-fn make_way(asking: &Asking, to: &PagePath, entry: &Entry, there: Option<&Entry>) -> Result<(), DavError> {
-    let Some(there) = there.filter(|there| there.is_directory() || entry.is_directory()) else {
-        return Ok(());
-    };
-    remove(asking, to, there.is_directory())?;
+/// What must be removed from where something is to go: anything but a file that is replaced by one.
+fn in_the_way<'e>(entry: &Entry, there: Option<&'e Entry>) -> Option<&'e Entry> {
+    there.filter(|there| there.is_directory() || entry.is_directory())
+}
+
+/// Finds out whether a file, or a directory and all that is in it, may be removed, and the room that it takes.
+fn check_removal(asking: &Asking, path: &PagePath, is_directory: bool) -> Result<u64, DavError> {
+    let mut trial = TreeWork::trial(asking);
+    trial.remove(&path.as_directory(is_directory), is_directory, 0);
+    let bytes = trial.bytes;
+    trial.finish(path)?;
+    Ok(bytes)
+}
+
+/// Removes what is where something is to go.
+fn make_way(asking: &Asking, to: &PagePath, is_directory: bool) -> Result<(), DavError> {
+    remove(asking, to, is_directory)?;
     asking.place.locks.lock().forget_below(to.path());
     Ok(())
 }
@@ -205,7 +229,11 @@ fn is_there(asking: &Asking, path: &str) -> bool {
 /// Work on all that is in a directory.
 struct TreeWork<'a> {
     asking: &'a Asking,
+    /// Whether it is only found out what would come of it.
+    is_trial: bool,
     seen: usize,
+    /// The room of the files that would be copied or removed.
+    bytes: u64,
     /// Whether something is done already.
     has_changed: bool,
     /// What could not be done: where, whether there is a directory, and why.
@@ -214,7 +242,17 @@ struct TreeWork<'a> {
 
 impl<'a> TreeWork<'a> {
     fn new(asking: &'a Asking) -> Self {
-        Self { asking, seen: 0, has_changed: false, failures: Vec::new() }
+        Self { asking, is_trial: false, seen: 0, bytes: 0, has_changed: false, failures: Vec::new() }
+    }
+
+    fn trial(asking: &'a Asking) -> Self {
+        Self { is_trial: true, ..Self::new(asking) }
+    }
+
+    /// Notes that something of so many bytes is done, or could be.
+    fn succeeds(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.has_changed |= !self.is_trial;
     }
 
     /// Counts one more; whether that is too many, or too deep.
@@ -263,9 +301,14 @@ impl<'a> TreeWork<'a> {
                 return false;
             }
         }
-        match store.remove(path, &self.asking.options(path), &|_| Ok(())) {
-            Ok(()) => {
-                self.has_changed = true;
+        let removed = if self.is_trial {
+            store.check_removal(path)
+        } else {
+            store.remove(path, &self.asking.options(path), &|_| Ok(())).map(|()| 0)
+        };
+        match removed {
+            Ok(bytes) => {
+                self.succeeds(bytes);
                 true
             }
             Err(StoreError::Missing) => true,
@@ -281,16 +324,25 @@ impl<'a> TreeWork<'a> {
         }
         let store = &self.asking.place.store;
         if !is_directory {
-            let copied = store.copy(from, to, self.asking.holder.client, &self.asking.options(to));
-            if let Err(error) = copied {
-                self.fails(to, error);
+            let copied = if self.is_trial {
+                store.check_copy(from)
+            } else {
+                store.copy(from, to, self.asking.holder.client, &self.asking.options(to)).map(|_is_new| 0)
+            };
+            match copied {
+                Ok(bytes) => self.succeeds(bytes),
+                Err(error) => {
+                    self.fails(to, error);
+                }
             }
             return;
         }
-        if let Err(error) = store.make_directory(to) {
+        let made = if self.is_trial { Ok(()) } else { store.make_directory(to) };
+        if let Err(error) = made {
             self.fails(to, error);
             return;
         }
+        self.succeeds(0);
         if !is_deep {
             return;
         }

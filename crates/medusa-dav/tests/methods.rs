@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use medusa_dav::{Dav, DavOptions};
+use medusa_files::{OwnKind, OwnPath};
 use medusa_http::handlers::put::PutOptions;
 use medusa_http::store::{PagePath, Store, StoreOptions};
 use medusa_http::{Body, Handler as _, Head, Request, RequestBody, Response};
@@ -423,6 +424,47 @@ async fn what_cannot_be_removed_is_told_and_stays() {
     assert_eq!(site.put("/dav/fifo", "x").await, 403);
     assert_eq!(site.put("/dav/a/b/link", "x").await, 403);
     assert_eq!(site.read("secret"), "secret");
+}
+
+#[tokio::test]
+async fn nothing_is_removed_for_what_is_refused() {
+    let options = StoreOptions { quota: Some(40 * 1024), ..StoreOptions::default() };
+    let put = PutOptions { store: options, ..PutOptions::default() };
+    let site = Mounted::with(DavOptions { put, ..DavOptions::default() });
+    let root = site.root.path();
+    for directory in ["auth", "from", "to", "hidden/below"] {
+        std::fs::create_dir_all(root.join(directory)).expect("made");
+    }
+    for file in ["auth/users", "to/old", "hidden/old", "hidden/below/x.luau", "hidden/below/.env", "file"] {
+        std::fs::write(root.join(file), file).expect("made");
+    }
+    let _own = OwnPath::new(&root.join("auth/users"), OwnKind::Users);
+    for to in ["/dav/to/", "/dav/file"] {
+        assert_eq!(site.status("MOVE", "/dav/auth/", &[("destination", to)], "").await, 403, "{to}");
+    }
+    assert_eq!((site.read("to/old"), site.read("file")), ("to/old".to_owned(), "file".to_owned()));
+    for method in ["COPY", "MOVE"] {
+        for from in ["/dav/from/", "/dav/file"] {
+            let refused = site.ask(method, from, &[("destination", "/dav/hidden/")], "").await;
+            assert_eq!(refused.status, 207, "{method} {from}");
+            let why = "<D:href>/dav/hidden/below/</D:href><D:status>HTTP/1.1 409";
+            assert!(refused.text.matches(why).count() == 1, "{refused:?}");
+        }
+    }
+    assert_eq!(site.read("hidden/old"), "hidden/old");
+    assert!(root.join("from").exists() && root.join("file").exists());
+    let copy = async || site.status("COPY", "/dav/from/", &[("destination", "/dav/to/")], "").await;
+    for file in 0..6 {
+        std::fs::write(root.join(format!("from/{file}")), "new").expect("made");
+    }
+    assert_eq!(copy().await, 507, "there is no room for it");
+    assert_eq!((site.read("to/old"), site.versions("to/old")), ("to/old".to_owned(), 0));
+    for file in ["auth/users", "hidden/old", "hidden/below/x.luau", "hidden/below/.env", "file"] {
+        std::fs::remove_file(root.join(file)).expect("made");
+    }
+    std::fs::remove_file(root.join("from/5")).expect("made");
+    assert_eq!(copy().await, 204, "what goes makes room");
+    assert!(!root.join("to/old").exists() && root.join("to/4").exists());
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use http::HeaderValue;
 use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors::OpenFile;
 use rustix::fs::{
-    AtFlags, Dir, FileType, RenameFlags, Stat, StatxFlags, fstatvfs, fsync, mkdirat, renameat, renameat_with,
-    statat, statx, unlinkat,
+    Access, AtFlags, Dir, FileType, RenameFlags, Stat, StatxFlags, accessat, fstatvfs, fsync, mkdirat,
+    renameat, renameat_with, statat, statx, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -20,6 +20,7 @@ use super::error::StoreError;
 use super::page_path::PagePath;
 use super::publish::{Check, DIRECTORY_MODE, Store, StoreOptions, lock_both, look, open};
 use super::root::{OpenedPath, RootDirectory, Wait};
+use super::usage::blocks;
 use super::{FileStamp, tag, versions};
 
 /// A file or a directory that is there.
@@ -231,19 +232,92 @@ impl Store {
         holder: Option<ClientPrefix>,
         options: &StoreOptions,
     ) -> Result<bool, StoreError> {
+        let (content, stat) = self.open_to_copy(from)?;
+        let mut draft = self.begin(to, stat.st_size.try_into().ok(), holder, options, &|_| Ok(()))?;
+        draft.copy(&content, &self.root)?;
+        Ok(self.publish(to, draft, options, &|_| Ok(()))?.is_new)
+    }
+
+    /// Finds out whether the file at a path may be copied, and the room that it takes, as a quota counts it. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn check_copy(&self, from: &PagePath) -> Result<u64, StoreError> {
+        let (_content, stat) = self.open_to_copy(from)?;
+        Ok(blocks(stat.st_size.try_into().unwrap_or(0)))
+    }
+
+    fn open_to_copy(&self, from: &PagePath) -> Result<(File, Stat), StoreError> {
         let root = self.to_change(from)?;
         let (parent, name) = from.split();
         let parent = match root.to_change(parent.as_bytes()) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(StoreError::Missing),
             opened => opened?,
         };
-        let (content, stat) = match open(&parent, name) {
-            Err(StoreError::NoParent) => return Err(StoreError::Missing),
+        match open(&parent, name) {
+            Err(StoreError::NoParent) => Err(StoreError::Missing),
+            opened => opened,
+        }
+    }
+
+    /// Finds out whether what is at a path may be removed, a directory once there is nothing in it, as far as that can be known before.
+    /// Returns the room that it takes, as a quota counts it. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn check_removal(&self, path: &PagePath) -> Result<u64, StoreError> {
+        let root = self.to_change(path)?;
+        let (parent, name) = path.split();
+        if name.is_empty() {
+            return Err(StoreError::Directory);
+        }
+        let parent = match root.to_change(parent.as_bytes()) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(StoreError::Missing),
             opened => opened?,
         };
-        let mut draft = self.begin(to, stat.st_size.try_into().ok(), holder, options, &|_| Ok(()))?;
-        draft.copy(&content, &self.root)?;
-        Ok(self.publish(to, draft, options, &|_| Ok(()))?.is_new)
+        let bytes = match look(&parent, name) {
+            Err(StoreError::Directory) => {
+                // It is not entered where something is mounted.
+                root.to_change(path.path().as_bytes())?;
+                0
+            }
+            found => blocks(found?.ok_or(StoreError::Missing)?.stat.st_size.try_into().unwrap_or(0)),
+        };
+        accessat(&parent, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
+        Ok(bytes)
+    }
+
+    /// Finds out whether the file, or the directory if `from` has a slash at its end, may be moved, as far as that can be known before.
+    /// Blocks.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn check_move(&self, from: &PagePath, to: &PagePath) -> Result<(), StoreError> {
+        self.check_removal(from)?;
+        if from.is_directory() {
+            if self.root.holds_own(from.path()) {
+                return Err(StoreError::Own);
+            }
+            if from.split().0 != to.split().0 {
+                // Its `..` becomes another.
+                let directory = self.root.to_change()?.to_change(from.path().as_bytes())?;
+                accessat(&directory, ".", Access::WRITE_OK, AtFlags::empty())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out whether the quota has room for `wanted` bytes once `goes` bytes have gone. Blocks: all that is there may have to be
+    /// measured.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Quota`], or what the file system says.
+    pub fn check_room(&self, wanted: u64, goes: u64, options: &StoreOptions) -> Result<(), StoreError> {
+        options.quota.map_or(Ok(()), |quota| self.usage.check_room(wanted, goes, quota, &self.root))
     }
 
     /// Moves the file or directory at `from` to `to`, with its versions unless there are some of what was there before. There is nothing,

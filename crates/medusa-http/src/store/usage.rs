@@ -84,6 +84,28 @@ impl StoreUsage {
         }
     }
 
+    /// Finds out whether there is room for `wanted` bytes once `goes` bytes have gone, and old versions have given way. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Quota`]; what the file system says.
+    pub(super) fn check_room(
+        &self,
+        wanted: u64,
+        goes: u64,
+        quota: u64,
+        root: &Root,
+    ) -> Result<(), StoreError> {
+        let excess = |used: u64| used.saturating_sub(goes).saturating_add(wanted).saturating_sub(quota);
+        if excess(self.measured(root)?) == 0 {
+            return Ok(());
+        }
+        // Others may have made room since.
+        let root = root.to_change()?;
+        let used = measure(&mut self.state.lock(), &root)?;
+        if excess(used) > versions::room(&root)? { Err(StoreError::Quota { quota }) } else { Ok(()) }
+    }
+
     /// So many bytes came, and so many went.
     pub(super) fn changed(&self, came: u64, went: u64) {
         if let Some(measured) = &mut self.state.lock().measured {

@@ -181,6 +181,15 @@ pub(super) fn follow(root: &RootDirectory, from: &PagePath, to: &PagePath) -> Re
     }
 }
 
+/// The bytes that all versions below the root take.
+pub(super) fn room(root: &RootDirectory) -> Result<u64, StoreError> {
+    let mut bytes = 0_u64;
+    walk(root, &format!("{KEPT}/pages"), |_, stat| {
+        bytes = bytes.saturating_add(size(stat).map_or(0, blocks));
+    })?;
+    Ok(bytes)
+}
+
 /// Removes the oldest of all versions below the root, until they have given back `wanted` bytes; none if all of them have not so much.
 /// Returns what came of it.
 pub(super) fn give_way(root: &RootDirectory, wanted: u64) -> Result<u64, StoreError> {
