@@ -10,5 +10,5 @@ mod own;
 pub mod regular;
 mod stamp;
 
-pub use own::{OwnKind, OwnPath, Suspicion, changes, named_below, suspect};
+pub use own::{OwnKind, OwnPath, Suspicion, changes, named_below, suspect, would_lie_below};
 pub use stamp::{FileIdentity, FileStamp};

@@ -78,7 +78,7 @@ impl OwnEntry {
 #[derive(Debug)]
 pub struct OwnPath {
     path: PathBuf,
-    /// Directory and name, as it was named and, if that is a link, of what it led to then.
+    /// Directory and name, as it was named and, if links are on its way, of what they led to then.
     places: Vec<(PathBuf, OsString)>,
 }
 
@@ -86,7 +86,7 @@ impl OwnPath {
     /// Has `path` known as the server's own. Blocks.
     pub fn new(path: &Path, kind: OwnKind) -> Self {
         // Of a relative path in a directory that is gone there is nothing to be known.
-        let (named, real) = (std::path::absolute(path).ok(), path.canonicalize().ok());
+        let (named, real) = (std::path::absolute(path).ok(), resolved(path));
         let real = real.filter(|real| named.as_ref() != Some(real));
         let split = |path: PathBuf| Some((path.parent()?.to_owned(), path.file_name()?.to_owned()));
         let places: Vec<_> = named.into_iter().chain(real).filter_map(split).collect();
@@ -175,6 +175,23 @@ impl Suspicion {
         self.same.iter().any(|path| is_there(self.file, path))
             || self.within.iter().any(|(end, path)| is_there(directory(*end), path))
     }
+
+    /// Whether it would be the server's own if it were there, by the names of the directories on its way, which may be missing: what is
+    /// put there would be read as soon as they come back. `directory` gives the absolute path of so many bytes. Blocks.
+    pub fn would_hold(&self, directory: impl Fn(usize) -> Option<PathBuf>) -> bool {
+        self.within.iter().any(|(end, own)| {
+            directory(*end).is_some_and(|path| path == *own || resolved(&path) == resolved(own))
+        })
+    }
+}
+
+/// A path as the symbolic links on its way have it, as far as it is there; none of a relative one in a directory that is gone. Blocks.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    path.ancestors().find_map(|there| {
+        let (real, missing) = (there.canonicalize().ok()?, path.strip_prefix(there).ok()?);
+        Some(real.components().chain(missing.components()).collect())
+    })
 }
 
 /// Whether a name is that of a file of the server's own, or of what was made of it and lies beside it: `users~`, `users.bak`,
@@ -210,6 +227,18 @@ pub fn named_below(directory: &Path) -> Vec<(OwnKind, PathBuf)> {
     below.sort_by(|(_, a), (_, b)| a.cmp(b));
     below.dedup();
     below
+}
+
+/// Whether something of the server's own would lie in a directory at this path, or be it: nothing of that need be there. Blocks.
+pub fn would_lie_below(directory: &Path) -> bool {
+    let named = [std::path::absolute(directory).ok(), resolved(directory)];
+    let own: Vec<_> = OWN.read().iter().map(OwnEntry::path).collect();
+    own.iter().any(|own| {
+        let real = resolved(own);
+        named.iter().flatten().any(|directory| {
+            own.starts_with(directory) || real.as_ref().is_some_and(|real| real.starts_with(directory))
+        })
+    })
 }
 
 #[cfg(test)]
@@ -289,6 +318,43 @@ mod tests {
             ("other", "state/key", false),
         ] {
             assert_eq!(folder.is_own(root, path), is, "{path} in {root:?}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_own_is_known_where_its_directory_is_missing() {
+        let folder = Folder::with(&["share/conf/users", "share/page"]);
+        std::os::unix::fs::symlink(folder.at("share"), folder.at("link")).expect("made");
+        let _own = OwnPath::new(&folder.at("share/conf/users"), OwnKind::Users);
+        let _later = OwnPath::new(&folder.at("link/none/log"), OwnKind::Log);
+        fs::rename(folder.at("share/conf"), folder.at("elsewhere")).expect("renamed");
+        for (path, is) in [
+            ("conf/users", true),
+            ("conf/users.bak", true),
+            ("conf/users/below", true),
+            ("none/log", true),
+            ("conf/users.html", false),
+            ("users", false),
+            ("other/users", false),
+        ] {
+            for root in ["share", "link"] {
+                let root = folder.at(root);
+                let would_be = suspect(path.as_bytes(), None).is_some_and(|suspicion| {
+                    suspicion.would_hold(|end| path.get(..end).map(|path| root.join(path)))
+                });
+                assert_eq!(would_be, is, "{path} in {}", root.display());
+            }
+        }
+        for (directory, is) in [
+            ("share", true),
+            ("share/conf", true),
+            ("link/conf", true),
+            ("share/none", true),
+            ("share/other", false),
+            ("share/con", false),
+            ("elsewhere", false),
+        ] {
+            assert_eq!(would_lie_below(&folder.at(directory)), is, "{directory}");
         }
     }
 

@@ -323,7 +323,8 @@ impl Store {
     /// The directory, to change what is at `path`.
     pub(super) fn to_change(&self, path: &PagePath) -> Result<RootDirectory, StoreError> {
         let root = self.root.to_change()?;
-        if root.is_servers_own(path.path().as_bytes())? { Err(StoreError::Own) } else { Ok(root) }
+        let is_own = root.is_servers_own(self.path(), path.path().as_bytes())?;
+        if is_own { Err(StoreError::Own) } else { Ok(root) }
     }
 
     /// Keeps what is about to be replaced.

@@ -10,14 +10,16 @@
 //!
 //! **Invariant:** what the server has as its own ([`medusa_files::OwnPath`]) is not there, unless somebody asked for it.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use medusa_files::{FileStamp, named_below, suspect};
+use medusa_files::{FileStamp, named_below, suspect, would_lie_below};
 use medusa_proto::glob::Glob;
 use parking_lot::Mutex;
 use rustix::fs::{
@@ -207,6 +209,11 @@ impl Root {
         !named_below(&self.path.join(path)).is_empty()
     }
 
+    /// Whether something of the server's own would lie below a directory at a path, whether it is there or not. Blocks.
+    pub(super) fn would_hold_own(&self, path: &str) -> bool {
+        would_lie_below(&self.path.join(path))
+    }
+
     fn keep(&self, fd: Arc<OwnedFd>) {
         let Ok(runtime) = Handle::try_current() else { return };
         *self.kept.lock() = Some(fd);
@@ -277,10 +284,15 @@ impl RootDirectory {
         }
     }
 
-    /// Whether what is at a path, or would be, is the server's own. Blocks.
-    pub(super) fn is_servers_own(&self, path: &[u8]) -> io::Result<bool> {
+    /// Whether what is at a path, or would be, is the server's own, also where directories on its way are missing. `root` is the path of
+    /// this directory. Blocks.
+    pub(super) fn is_servers_own(&self, root: &Path, path: &[u8]) -> io::Result<bool> {
         let found = self.beneath(path, OFlags::PATH | OFlags::CLOEXEC).and_then(fstat).ok();
-        self.is_servers(path, found.as_ref())
+        if self.is_servers(path, found.as_ref())? {
+            return Ok(true);
+        }
+        let directory = |end: usize| Some(root.join(OsStr::from_bytes(path.get(..end)?)));
+        Ok(suspect(path, None).is_some_and(|suspicion| suspicion.would_hold(directory)))
     }
 
     /// Whether what was found at a path is the server's own, and nobody asked for it.

@@ -158,4 +158,23 @@ mod tests {
         assert!(matches!(replaced, Err(StoreError::Own)), "{replaced:?}");
         assert!(store.find(&path("sub/users")).unwrap().is_none());
     }
+
+    #[test]
+    fn nothing_comes_to_lie_where_the_servers_own_is_missing() {
+        let (dir, store) = store();
+        let options = StoreOptions { create_directories: true, ..StoreOptions::default() };
+        let _own = OwnPath::new(&dir.path().join("conf/users"), OwnKind::Users);
+        for at in ["conf/users", "conf/users.bak", "conf/users/below"] {
+            let begun = store.begin(&path(at), None, None, &options, &|_| Ok(()));
+            assert!(matches!(begun, Err(StoreError::Own)), "{at}");
+        }
+        store.make_directory(&path("prep")).unwrap();
+        publish(&store, "prep/users", "eve:x", "eve");
+        for (from, to) in [("prep", "conf"), ("prep/", "conf/"), ("prep/users", "conf/users")] {
+            let moved = store.rename(&path(from), &path(to), &options, false);
+            assert!(matches!(moved, Err(StoreError::Own)), "{from}: {moved:?}");
+        }
+        assert!(!dir.path().join("conf").exists());
+        store.rename(&path("prep"), &path("other"), &options, false).unwrap();
+    }
 }

@@ -298,7 +298,7 @@ impl Store {
     pub fn check_move(&self, from: &PagePath, to: &PagePath) -> Result<(), StoreError> {
         self.check_removal(from)?;
         if from.is_directory() {
-            if self.root.holds_own(from.path()) {
+            if self.root.holds_own(from.path()) || self.root.would_hold_own(to.path()) {
                 return Err(StoreError::Own);
             }
             if from.split().0 != to.split().0 {
@@ -358,7 +358,8 @@ impl Store {
             found => Some(found?.ok_or(StoreError::Missing)?.stat),
         };
         let is_directory = file.is_none();
-        if is_directory && self.root.holds_own(from.path()) {
+        // What is in it could come to lie where something of the server's own is missing.
+        if is_directory && (self.root.holds_own(from.path()) || self.root.would_hold_own(to.path())) {
             return Err(StoreError::Own);
         }
         let there = if replaces { look(&new, new_name)? } else { None };

@@ -155,3 +155,17 @@ fn nobody_publishes_in_its_place() {
     fs::remove_file(site.at("public/users")).expect("removed");
     assert_eq!(put("PUT", "/users"), 403, "nor where it was");
 }
+
+#[test]
+fn nobody_publishes_where_its_directory_is_missing() {
+    let site = web("users = medusa.auth.htpasswd('public/conf/users')
+        web:mount('/', medusa.handler.put('public', { create_directories = true }))")
+    .file("public/conf/users", USERS);
+    let server = start(&site);
+    let mut client = server.connect();
+    fs::rename(site.at("public/conf"), site.at("elsewhere")).expect("renamed");
+    for (path, status) in [("/conf/users", 403), ("/conf/users.bak", 403), ("/conf/page", 201)] {
+        client.send(format!("PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"));
+        assert_eq!(client.response().status, status, "{path}");
+    }
+}
