@@ -284,9 +284,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The file system fails.
+    /// [`StoreError::Own`], or what the file system says.
     pub fn versions(&self, path: &PagePath) -> Result<Vec<Version>, StoreError> {
-        versions::list(&self.root.to_change()?, path)
+        versions::list(&self.to_change(path)?, path)
     }
 
     /// Publishes a version of the file at `path` anew; what is there becomes a version itself. Blocks.
@@ -311,7 +311,7 @@ impl Store {
             return Err(StoreError::Directory);
         }
         let options = StoreOptions { create_directories: true, ..options.clone() };
-        let root = self.root.to_change()?;
+        let root = self.to_change(path)?;
         let content = versions::open(&root, path, version)?;
         let mut draft = Draft::new(&root, None, Reserved::new(&self.usage, options.quota))?;
         draft.take_mode(&fstat(&content)?)?;

@@ -37,7 +37,7 @@ impl Store {
 
     /// Opens a version of the file at `path`.
     pub(crate) fn version(&self, path: &PagePath, id: &str) -> Result<StoredContent, StoreError> {
-        let file = versions::open(&self.root.to_change()?, path, id)?;
+        let file = versions::open(&self.to_change(path)?, path, id)?;
         let stat = rustix::fs::fstat(&file)?;
         Ok(StoredContent { user: user_of(&file), file, stat })
     }
@@ -47,6 +47,9 @@ impl Store {
     pub(crate) fn removed(&self, path: &PagePath) -> Result<Vec<(String, Version)>, StoreError> {
         let root = self.root.to_change()?;
         let mut names = versions::names(&root, path)?;
+        // What has become the server's own since is not told of either.
+        let is_own = |file: PagePath| matches!(self.to_change(&file), Err(StoreError::Own));
+        names.retain(|(name, _)| !path.join(name).is_some_and(is_own));
         match root.to_change(path.path().as_bytes()) {
             Err(Errno::NOENT | Errno::NOTDIR) => {}
             opened => {
@@ -157,6 +160,25 @@ mod tests {
         let replaced = store.rename(&path("c"), &path("sub/users"), &options, true);
         assert!(matches!(replaced, Err(StoreError::Own)), "{replaced:?}");
         assert!(store.find(&path("sub/users")).unwrap().is_none());
+    }
+
+    #[test]
+    fn versions_of_what_has_become_the_servers_own_are_not_shown() {
+        let (dir, store) = store();
+        let options = StoreOptions::default();
+        for text in ["ada:x", "ada:y"] {
+            publish(&store, "users", text, "ada");
+        }
+        let id = store.versions(&path("users")).unwrap().remove(0).id;
+        assert!(store.version(&path("users"), &id).is_ok());
+        let own = OwnPath::new(&dir.path().join("users"), OwnKind::Users);
+        assert!(matches!(store.version(&path("users"), &id), Err(StoreError::Own)));
+        assert!(matches!(store.versions(&path("users")), Err(StoreError::Own)));
+        assert!(matches!(store.restore(&path("users"), &id, &options), Err(StoreError::Own)));
+        fs::remove_file(dir.path().join("users")).unwrap();
+        assert!(store.removed(&path("")).unwrap().is_empty());
+        drop(own);
+        assert_eq!(store.removed(&path("")).unwrap().len(), 1);
     }
 
     #[test]
