@@ -195,15 +195,28 @@ fn resolved(path: &Path) -> Option<PathBuf> {
 }
 
 /// Whether a name is that of a file of the server's own, or of what was made of it and lies beside it: `users~`, `users.bak`,
-/// `access.log.2026-11-23.zst`, `access.log-20261123.gz`.
+/// `access.log.2026-11-23.zst`, `access.log-20261123.gz`, `.users.swp`, `#users#`, `users (copy)`.
 fn is_copy(name: &[u8], own: &[u8]) -> bool {
-    const ENDINGS: [&[u8]; 16] = [
-        b"bak", b"backup", b"old", b"orig", b"save", b"tmp", b"new", b"part", b"swp", b"gz", b"zst", b"br",
-        b"xz", b"bz2", b"zip", b"rej",
+    let begins = |before: &[u8], is_behind: fn(&[u8]) -> bool| {
+        name.strip_prefix(before).and_then(|rest| rest.strip_prefix(own)).is_some_and(is_behind)
+    };
+    let is_hidden = |behind: &[u8]| !behind.is_empty() && (is_behind(behind) || is_random(behind));
+    begins(b"", is_behind)
+        || begins(b".", is_hidden)
+        || begins(b".#", is_behind)
+        || begins(b"#", |behind| behind == b"#")
+        || is_duplicate(name, own)
+}
+
+/// Whether this stands behind a name in that of a copy; nothing does in the name itself.
+fn is_behind(behind: &[u8]) -> bool {
+    const ENDINGS: [&[u8]; 25] = [
+        b"bak", b"backup", b"old", b"orig", b"save", b"tmp", b"new", b"part", b"swp", b"swo", b"swn", b"swx",
+        b"gz", b"zst", b"br", b"xz", b"bz2", b"zip", b"rej", b"copy", b"dpkg", b"ucf", b"rpmsave", b"rpmnew",
+        b"rpmorig",
     ];
-    let Some(behind) = name.strip_prefix(own) else { return false };
     match behind {
-        [] | [b'~', ..] | [b'.' | b'-' | b'_', b'0'..=b'9', ..] => true,
+        [] | [b'~', ..] | [b'.', b'~', ..] | [b'.' | b'-' | b'_', b'0'..=b'9', ..] => true,
         [b'.', behind @ ..] => {
             let first =
                 behind.split(|byte| matches!(byte, b'.' | b'~' | b'-' | b'_')).next().unwrap_or_default();
@@ -211,6 +224,26 @@ fn is_copy(name: &[u8], own: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether this stands behind the name of a file that is written anew and not in its place yet, as `medusa passwd` does it.
+fn is_random(behind: &[u8]) -> bool {
+    behind
+        .strip_prefix(b".")
+        .is_some_and(|random| random.len() == 16 && random.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Whether a name is what file managers give to a second one: `users (copy 2).htpasswd`, `users - Copy`.
+fn is_duplicate(name: &[u8], own: &[u8]) -> bool {
+    if !name.contains(&b' ') {
+        return false;
+    }
+    let dot = own.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0);
+    let (stem, ending) = own.split_at(dot.unwrap_or(own.len()));
+    let added = name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(ending));
+    added.is_some_and(|added| {
+        added.starts_with(b" ") && added.windows(4).any(|part| part.eq_ignore_ascii_case(b"copy"))
+    })
 }
 
 /// What of the server's own lies in a directory, or is it: its kinds and paths, relative to it. Blocks.
@@ -296,6 +329,50 @@ mod tests {
         drop(own);
         fs::write(folder.at("a/users"), "").expect("written");
         assert!(!folder.is_own("a", "users"));
+    }
+
+    #[test]
+    fn copies_are_known_by_their_names() {
+        for name in [
+            "users.htpasswd",
+            "users.htpasswd~",
+            "users.htpasswd.~1~",
+            "users.htpasswd.copy",
+            "users.htpasswd.dpkg-old",
+            "users.htpasswd.dpkg-new",
+            "users.htpasswd.dpkg-dist",
+            "users.htpasswd.ucf-old",
+            "users.htpasswd.rpmsave",
+            "users.htpasswd.rpmnew",
+            "users (copy).htpasswd",
+            "users (Copy 2).htpasswd",
+            "users copy.htpasswd",
+            "users - Copy.htpasswd",
+            "#users.htpasswd#",
+            ".#users.htpasswd",
+            ".users.htpasswd.swp",
+            ".users.htpasswd.swo",
+            ".users.htpasswd.swx",
+            ".users.htpasswd.f123456789abcdef",
+        ] {
+            assert!(is_copy(name.as_bytes(), b"users.htpasswd"), "{name}");
+        }
+        for name in [".htpasswd.swp", "..htpasswd.f123456789abcdef", ".htpasswd (copy)"] {
+            assert!(is_copy(name.as_bytes(), b".htpasswd"), "{name}");
+        }
+        for name in [
+            "users",
+            "users.html",
+            "users.htpasswd.html",
+            ".users.htpasswd.f123456789abcdeg",
+            ".users.htpasswd",
+            "#users.htpasswd",
+            "users copy.html",
+            "users (old).htpasswd",
+            "copy.htpasswd",
+        ] {
+            assert!(!is_copy(name.as_bytes(), b"users.htpasswd"), "{name}");
+        }
     }
 
     #[test]
