@@ -31,6 +31,8 @@ static CHANGES: AtomicU64 = AtomicU64::new(0);
 pub enum OwnKind {
     /// The script it runs.
     Script,
+    /// A file of a handler or a module, by whose name everybody knows that it is a script: it is not served in any case.
+    Module,
     /// A directory with its state.
     State,
     /// Users, their passwords or keys.
@@ -45,6 +47,7 @@ impl fmt::Display for OwnKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Script => "the script",
+            Self::Module => "a script",
             Self::State => "the server's state",
             Self::Users => "users",
             Self::Key => "a private key",
@@ -197,6 +200,9 @@ fn resolved(path: &Path) -> Option<PathBuf> {
 /// Whether a name is that of a file of the server's own, or of what was made of it and lies beside it: `users~`, `users.bak`,
 /// `access.log.2026-11-23.zst`, `access.log-20261123.gz`, `.users.swp`, `#users#`, `users (copy)`.
 fn is_copy(name: &[u8], own: &[u8]) -> bool {
+    if name.len() < own.len() {
+        return false;
+    }
     let begins = |before: &[u8], is_behind: fn(&[u8]) -> bool| {
         name.strip_prefix(before).and_then(|rest| rest.strip_prefix(own)).is_some_and(is_behind)
     };

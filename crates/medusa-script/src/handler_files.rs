@@ -38,8 +38,8 @@ pub(crate) struct ScriptHandler {
     /// What the workers tell by whether this handler still lives.
     alive: Option<Arc<()>>,
     sessions: Sessions,
-    /// Its file, where the name does not tell that it is a script.
-    _own: Option<OwnPath>,
+    /// Its file.
+    _own: OwnPath,
 }
 
 impl fmt::Debug for ScriptHandler {
@@ -204,7 +204,8 @@ impl Scripts {
     fn add(&self, path: PathBuf, sources: Sources, takes_over: Option<u64>) -> Arc<ScriptHandler> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let is_named = path.extension().is_some_and(|extension| extension == "luau");
-        let own = (!is_named).then(|| OwnPath::new(&sources.root().join(&path), OwnKind::Script));
+        let kind = if is_named { OwnKind::Module } else { OwnKind::Script };
+        let own = OwnPath::new(&sources.root().join(&path), kind);
         let handler = Arc::new(ScriptHandler {
             id: NEXT.fetch_add(1, Relaxed),
             path,

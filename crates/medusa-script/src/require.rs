@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use medusa_files::regular;
+use medusa_files::{OwnKind, OwnPath, regular};
 use mlua::{Function, Lua, Table, Value};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -46,6 +46,8 @@ impl ScriptRoot {
 pub(crate) struct Sources {
     root: PathBuf,
     files: Mutex<BTreeMap<PathBuf, Arc<str>>>,
+    /// Those of them that are called scripts.
+    own: Mutex<Vec<OwnPath>>,
     /// Files that were wanted and could not be read: the first [`MAX_MISSING`].
     missing: Mutex<Vec<PathBuf>>,
     /// Files of an earlier load, which are not read from disk; none: all are.
@@ -69,8 +71,8 @@ impl Sources {
     }
 
     fn of(root: PathBuf, recorded: Option<Files>) -> Self {
-        let (files, missing, handlers) = Default::default();
-        Self { root, files, missing, recorded, handlers }
+        let (files, own, missing, handlers) = Default::default();
+        Self { root, files, own, missing, recorded, handlers }
     }
 
     /// Sources for a handler of this load, which reads its files by itself, from where this load does.
@@ -142,6 +144,10 @@ impl Sources {
             return Ok(Arc::clone(known));
         }
         let text = self.read_now(relative).inspect_err(|_| self.note_missing(relative))?;
+        if relative.extension().is_some_and(|extension| extension == "luau") {
+            let own = OwnPath::new(&self.root.join(relative), OwnKind::Module);
+            self.own.lock().push(own);
+        }
         let mut files = self.lock();
         if files.values().map(|text| text.len()).sum::<usize>() + text.len() > MAX_SOURCES {
             let shown = relative.display();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{error, fmt};
 
-use medusa_files::named_below;
+use medusa_files::{OwnKind, named_below};
 use medusa_net::{ListenAddr, Listener, Workers};
 use medusa_proto::status::Status;
 use tokio::task::spawn_blocking;
@@ -177,14 +177,14 @@ pub(crate) async fn prepare(
     Ok(objects)
 }
 
-/// Warns of a handler in whose directory the server's own files lie, as far as they are not hidden by a dot: what they are there for
+/// Warns of a handler in whose directory the server's own files lie, as far as no name or dot hides them anyway: what they are there for
 /// may be to be served, which they are not, and who may write there may have others in their place.
 async fn tell_own(used: &Used) {
     let Object::Handler(handler) = &used.object else { return };
     let Some(directory) = handler.directory().map(Path::to_owned) else { return };
     let below = spawn_blocking(move || named_below(&directory)).await.unwrap_or_default();
     let is_hidden = |path: &Path| path.iter().any(|name| name.as_encoded_bytes().starts_with(b"."));
-    let seen = below.iter().filter(|(_, path)| !is_hidden(path));
+    let seen = below.iter().filter(|(kind, path)| *kind != OwnKind::Module && !is_hidden(path));
     let told: Vec<_> = seen.map(|(kind, path)| format!("{} ({kind})", path.display())).collect();
     if !told.is_empty() {
         let (Status { kind, name, .. }, told) = (handler.status(), told.join(", "));

@@ -106,6 +106,10 @@ fn what_is_asked_for_is_served() {
 #[test]
 fn a_directory_that_holds_them_is_told_once() {
     let site = site("");
+    site.write("h.luau", "require('m') return function() return 'x' end");
+    site.write("m.luau", "return 1");
+    let script = site.read("site.luau");
+    site.write("site.luau", format!("{script}\nweb:mount('/h', medusa.handler.script('h.luau'))"));
     let told = "site.luau:5: the directory of medusa.handler.files, ";
     let said = MEDUSA.run(["check".as_ref(), site.path()]).to_string();
     let line = said.lines().find(|line| line.contains(told)).unwrap_or_else(|| panic!("{said}"));
@@ -119,6 +123,7 @@ fn a_directory_that_holds_them_is_told_once() {
         assert!(line.contains(own), "{own}: {line}");
     }
     assert!(!line.contains(".medusa"), "it is hidden: {line}");
+    assert!(!line.contains("h.luau") && !line.contains("m.luau"), "they are called scripts: {line}");
     let server = start(&site);
     server.stderr().wait_for(told);
     server.reload();
@@ -154,6 +159,23 @@ fn nobody_publishes_in_its_place() {
     server.stderr().wait_for("site.luau:3: the directory of medusa.handler.put, ");
     fs::remove_file(site.at("public/users")).expect("removed");
     assert_eq!(put("PUT", "/users"), 403, "nor where it was");
+}
+
+#[test]
+fn nobody_moves_the_directory_of_a_script() {
+    let site = web("web:mount('/api', medusa.handler.script('shared/api/h.luau'))
+        web:mount('/dav/', medusa.handler.dav('shared'))")
+    .file("shared/api/h.luau", "local m = require('shared/lib/m') return function() return m end")
+    .file("shared/lib/m.luau", "return 'x'")
+    .file("shared/other/page", "page");
+    let server = start(&site);
+    let mut client = server.connect();
+    assert_eq!(client.get("/api").text(), "x");
+    for (from, status) in [("api", 403), ("lib", 403), ("other", 201)] {
+        let to = format!("/dav/{from}-away/");
+        let answer = client.request("MOVE", &format!("/dav/{from}/"), &[("Destination", &to)]);
+        assert_eq!(answer.status, status, "{from}");
+    }
 }
 
 #[test]
