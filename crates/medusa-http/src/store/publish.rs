@@ -251,10 +251,7 @@ impl Store {
         if name.is_empty() {
             return Err(StoreError::Directory);
         }
-        let parent = match root.to_change(parent.as_bytes()) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(StoreError::Missing),
-            opened => opened?,
-        };
+        let parent = parent_of(&root, parent)?;
         let _alone = lock(&parent, name)?;
         let current = match look(&parent, name) {
             Err(StoreError::Directory) if path.is_directory() => {
@@ -386,6 +383,14 @@ impl Published {
 /// Waits until nobody else changes that name.
 fn lock(parent: &OwnedFd, name: &str) -> Result<MutexGuard<'static, ()>, StoreError> {
     Ok(LOCKS[lock_of(parent, name)?].lock())
+}
+
+/// Opens the directory at `path`, in which something is to be there: if it is not there, neither is that.
+pub(super) fn parent_of(root: &RootDirectory, path: &str) -> Result<OwnedFd, StoreError> {
+    match root.to_change(path.as_bytes()) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Err(StoreError::Missing),
+        opened => Ok(opened?),
+    }
 }
 
 /// Waits until nobody else changes either name. Whoever waits for two does so in the same order.

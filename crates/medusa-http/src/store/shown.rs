@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::draft::user_of;
 use super::error::StoreError;
 use super::page_path::PagePath;
-use super::publish::{Store, look, open};
+use super::publish::{Store, look, open, parent_of};
 use super::versions::{self, Version};
 
 /// A file that is open to be read.
@@ -25,10 +25,7 @@ impl Store {
     pub(crate) fn content(&self, path: &PagePath) -> Result<StoredContent, StoreError> {
         let (parent, name) = path.split();
         let root = self.to_change(path)?;
-        let parent = match root.to_change(parent.as_bytes()) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(StoreError::Missing),
-            opened => opened?,
-        };
+        let parent = parent_of(&root, parent)?;
         // What it is: an open would tell less of what is no file.
         look(&parent, name)?.ok_or(StoreError::Missing)?;
         let (file, stat) = open(&parent, name)?;

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use super::edition::Edition;
 use super::error::StoreError;
 use super::page_path::PagePath;
-use super::publish::{Check, DIRECTORY_MODE, Store, StoreOptions, lock_both, look, open};
+use super::publish::{Check, DIRECTORY_MODE, Store, StoreOptions, lock_both, look, open, parent_of};
 use super::root::{OpenedPath, RootDirectory, Wait};
 use super::usage::blocks;
 use super::{FileStamp, tag, versions};
@@ -251,10 +251,7 @@ impl Store {
     fn open_to_copy(&self, from: &PagePath) -> Result<(File, Stat), StoreError> {
         let root = self.to_change(from)?;
         let (parent, name) = from.split();
-        let parent = match root.to_change(parent.as_bytes()) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(StoreError::Missing),
-            opened => opened?,
-        };
+        let parent = parent_of(&root, parent)?;
         match open(&parent, name) {
             Err(StoreError::NoParent) => Err(StoreError::Missing),
             opened => opened,
@@ -273,10 +270,7 @@ impl Store {
         if name.is_empty() {
             return Err(StoreError::Directory);
         }
-        let parent = match root.to_change(parent.as_bytes()) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(StoreError::Missing),
-            opened => opened?,
-        };
+        let parent = parent_of(&root, parent)?;
         let bytes = match look(&parent, name) {
             Err(StoreError::Directory) => {
                 // It is not entered where something is mounted.
@@ -342,10 +336,7 @@ impl Store {
         if to.path().strip_prefix(from.path()).is_some_and(|below| below.starts_with('/')) {
             return Err(StoreError::Within);
         }
-        let old = match root.to_change(old.as_bytes()) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(StoreError::Missing),
-            opened => opened?,
-        };
+        let old = parent_of(&root, old)?;
         let new = match root.to_change(new.as_bytes()) {
             Err(Errno::NOENT) if options.create_directories => {
                 versions::make_directories(&root, new, DIRECTORY_MODE)?
