@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use medusa_testkit::{Client, Response, Server, Signal, Site, wait};
 
-use super::support::{MEDUSA, SmallDisk, start, web};
+use super::support::{MEDUSA, SmallDisk, names, start, web};
 
 /// `secret` by bcrypt; a cost of 4 takes a millisecond.
 const SECRET: &str = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
@@ -52,15 +52,6 @@ fn put(client: &mut Client, path: &str, fields: &str, body: impl AsRef<[u8]>) ->
     let body = body.as_ref();
     client.send([head(path, fields, body.len()).as_bytes(), body].concat());
     client.response()
-}
-
-/// The names in a directory; none if it is not there.
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }
 
 #[test]

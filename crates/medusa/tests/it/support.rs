@@ -1,5 +1,6 @@
 //! What most tests begin with.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -112,4 +113,13 @@ impl Watching {
         assert_eq!(reply["reply"], "done", "{reply}");
         reply["value"].as_str().expect("a value").to_owned()
     }
+}
+
+/// The names in a directory; none if it is not there.
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }

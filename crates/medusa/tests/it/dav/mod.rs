@@ -19,14 +19,11 @@ mod together;
 mod traversal;
 mod xml;
 
-use std::fs;
-use std::path::Path;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use medusa_testkit::{Client, Response, Server, Site};
 
-use super::support::web;
+use super::support::{names, web};
 use xml::Element;
 
 /// `secret` by bcrypt; a cost of 4 takes a millisecond.
@@ -222,15 +219,6 @@ fn active_locks(client: &mut Client, path: &str) -> Vec<Element> {
     let told = find(client, path, &["DAV:lockdiscovery"]);
     let discovery = told.prop("DAV:lockdiscovery").expect("a live property");
     discovery.all("DAV:activelock").into_iter().cloned().collect()
-}
-
-/// The names in a directory.
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }
 
 /// The names in the directory that is shared, but for what the server keeps there for itself.
